@@ -1,1 +1,78 @@
+"""Which computation runs where: the only place in the package that knows devices and instruction sets.
 
+`expert_mlp` is the sparse layer's heart; `choose_precision` decides the type of the large matrix products; `describe`
+says both in words for `tsfm doctor`. The Triton kernels take their seat here, beside the CPU path, when they land.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from tsfm.errors import DataError
+from tsfm.kernels.moe import rows_matmul
+
+__all__ = ["choose_precision", "describe", "expert_mlp"]
+
+# T tokens, D width, E experts, K experts a token, F expert width, R = T * K routed rows.
+
+
+def expert_mlp(x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum of each token's SwiGLU experts; dropless, differentiable in x, up, down and weight.
+
+    x       (T, D)      up (E, 2F, D), gate rows first      down (E, D, F)
+    index   (T, K)      experts of each token
+    weight  (T, K)      their mixing weights, fp32
+    returns (T, D)      in the type of x
+    """
+    experts, top_k = up.shape[0], index.shape[1]
+    flat = index.reshape(-1)
+    order = torch.argsort(flat, stable=True)  # (R,) sorted row -> t * K + k
+    counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0)
+    start = F.pad(counts.cumsum(0), (1, 0))
+    gate, value = rows_matmul(x[order // top_k], up, start).chunk(2, dim=-1)
+    rows = rows_matmul(F.silu(gate) * value, down, start)  # (R, D)
+    position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+    per_token = rows[position].view(-1, top_k, rows.shape[-1])
+    return (per_token * weight[..., None].to(rows.dtype)).sum(1)
+
+
+@cache
+def _cpu_bf16() -> tuple[bool, str]:
+    """Whether this processor multiplies bf16 matrices in hardware, and the reason in words."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    has_amx = bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+    has_avx = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    if has_amx or has_avx:
+        return True, f"{capability} with {'AMX' if has_amx else 'AVX512-BF16'}"
+    return False, f"{capability} without bf16 instructions"
+
+
+def choose_precision(device: torch.device, asked: str = "auto") -> torch.dtype:
+    """Type of the large matrix products: `asked` is "auto", "fp32" or "bf16".
+
+    "auto" is bf16 where the hardware multiplies it natively, else fp32.
+    """
+    if asked == "fp32":
+        return torch.float32
+    if asked == "bf16":
+        return torch.bfloat16
+    if asked != "auto":
+        raise DataError(f"precision={asked!r} is not known; pass 'auto', 'fp32' or 'bf16'")
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if _cpu_bf16()[0] else torch.float32
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Rows (what, value, why) on the path that runs on this machine, for `tsfm doctor`."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = str(choose_precision(device)).removeprefix("torch.")
+    why = "native on this GPU" if device.type == "cuda" else _cpu_bf16()[1]
+    return [
+        ("device", str(device), "a CUDA device is visible" if device.type == "cuda" else "no CUDA device is visible"),
+        ("precision", precision, why),
+        ("expert layers", "sorted rows, one GEMM an expert", "plain torch path; the Triton kernels are not built yet"),
+        ("threads", str(torch.get_num_threads()), "torch.get_num_threads()"),
+    ]

@@ -1,0 +1,47 @@
+"""Causal self-attention by plain batched products: at a hundred tokens that trains faster on a CPU than fused kernels.
+
+Queries and keys are RMS-normalised (Henry et al. 2020) and partly rotated; the output projection starts at zero.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tsfm.nn.rotary import rotary_angles, rotate
+
+# B series, A heads, N tokens, D width.
+
+
+class CausalAttention(nn.Module):
+    """Multi-head attention over earlier tokens of the same series."""
+
+    def __init__(self, width: int, heads: int, rotary_base: float = 1000.0):
+        super().__init__()
+        self.heads, self.base = heads, rotary_base
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x (B, N, D); bias (B, 1, N, N) is 0 where a query may look and -inf where not -> (B, N, D)."""
+        batch, tokens, width = x.shape
+        query, key, value = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        cos, sin = rotary_angles(tokens, query.shape[-1] // 2, self.base, x.device)
+        query = rotate(self.query_norm(query.float()), cos, sin).to(value.dtype)
+        key = rotate(self.key_norm(key.float()), cos, sin).to(value.dtype)
+        scores = (query @ key.transpose(-1, -2)).float() * (query.shape[-1] ** -0.5) + bias
+        mixed = torch.softmax(scores, dim=-1).to(value.dtype) @ value  # (B, A, N, D / A)
+        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+def causal_bias(present: Tensor) -> Tensor:
+    """Additive mask of causal attention that hides absent tokens; (B, N) bool -> (B, 1, N, N) float32.
+
+    Every token may look at itself, so that the rows of absent tokens stay finite.
+    """
+    tokens = present.shape[1]
+    past = torch.ones(tokens, tokens, dtype=torch.bool, device=present.device).tril()
+    itself = torch.eye(tokens, dtype=torch.bool, device=present.device)
+    allowed = (past & present[:, None, :]) | itself
+    return torch.where(allowed, 0.0, -torch.inf)[:, None]

@@ -1,0 +1,133 @@
+"""Seasonal lags estimated causally, and the copies of the past that they point to.
+
+A patch decoder sees a season of 24 through patches of 32 only out of phase. So every token is also given what a
+seasonal naive forecaster would say of its next patch, for the best lag in each of three ranges (short: a week of days,
+a day of hours; middle: a day of minutes, a week of hours, a year of weeks; long), and how well each lag has explained
+the series so far. Lags are chosen at a few prefix ends (`boundaries`); a token uses the newest one that is not after
+it, so nothing leaks and no token loses its supervision. The criterion is the mean squared seasonal difference (the
+variogram), read off FFTs.
+
+Related: the computed periodicity of TinyCast (2025) and the phase features of TempoPFN (2025).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tsfm.nn.scaling import Scale
+
+# B series, N patches, P patch length, S lag ranges, C points of a prefix.
+
+LAG_RANGES: tuple[tuple[int, int], ...] = ((2, 32), (32, 256), (256, 1025))  # half open, in steps
+CYCLES = 3  # cycles back that the averaged copy looks
+FIRST_BOUNDARY = 4  # patches; before it no lag is tried
+
+
+def default_boundaries(patches: int) -> list[int]:
+    """Prefix ends (in patches) at which lags are estimated: powers of two, and the end itself."""
+    ends = [FIRST_BOUNDARY << step for step in range(20) if FIRST_BOUNDARY << step < patches]
+    return [*ends, patches] if patches >= 1 else []
+
+
+def variogram(values: Tensor, observed: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Mean squared difference at every lag up to `longest`, and the number of pairs behind it.
+
+    values (B, C) zero where not observed, observed (B, C) -> (B, longest + 1) each
+    """
+    size = 1 << (values.shape[1] + longest).bit_length()
+    mask = observed.to(values.dtype)
+    spectra = torch.fft.rfft(torch.stack([mask, values, values * values]), n=size)  # (3, B, size / 2 + 1)
+    ones, first, second = spectra
+    pairs = torch.fft.irfft(ones * ones.conj(), n=size)[:, : longest + 1].round()
+    cross = 2 * (second * ones.conj()).real - 2 * first * first.conj()
+    # second * conj(ones) sums x[t]^2 over pairs ahead, its conjugate over pairs behind; together they are twice the
+    # real part, an even sequence whose positive lags are wanted.
+    total = torch.fft.irfft(cross, n=size)[:, : longest + 1]
+    return total / pairs.clamp(min=1), pairs
+
+
+def best_lags(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """The lag of least seasonal difference in each range, 0 where there is none, and its strength.
+
+    values (B, C) squashed, zero where not observed; observed (B, C)
+    returns lag (B, S) int64, strength (B, S + 1): 1 - difference / (2 variance), 0 without a lag; the last column is
+    that of lag one, which tells rough from smooth.
+    """
+    longest = min(LAG_RANGES[-1][1], max(2, 2 * values.shape[1] // 3))
+    difference, pairs = variogram(values, observed, longest)
+    count = observed.sum(1, keepdim=True).clamp(min=1)
+    mean = values.sum(1, keepdim=True) / count
+    variance = (torch.where(observed, values - mean, 0.0) ** 2).sum(1, keepdim=True) / count
+    level = difference / (2 * variance.clamp(min=1e-6))  # (B, longest + 1)
+    lags = torch.arange(longest + 1, device=values.device)
+    enough = (pairs >= 6) & (pairs >= 0.5 * lags)
+    inner = level[:, 1:-1]
+    dip = (inner < level[:, :-2]) & (inner <= level[:, 2:]) & enough[:, 1:-1]
+    cost = torch.where(dip, inner * (1 + 3 / pairs[:, 1:-1].clamp(min=1).sqrt()), torch.inf)  # lags 1 .. longest - 1
+    chosen, strengths = [], []
+    for low, high in LAG_RANGES:
+        part = cost[:, low - 1 : high - 1]
+        if part.shape[1] == 0:
+            chosen.append(torch.zeros_like(lags[:1]).expand(len(values)))
+            strengths.append(torch.zeros_like(level[:, 0]))
+            continue
+        least, where = part.min(1)
+        found = torch.isfinite(least)
+        chosen.append(torch.where(found, where + low, 0))
+        strengths.append(torch.where(found, 1 - least, 0.0))
+    strengths.append(torch.where(enough[:, 1], 1 - level[:, 1], 0.0))
+    return torch.stack(chosen, 1), torch.stack(strengths, 1).clamp(-1, 1)
+
+
+def causal_lags(
+    values: Tensor, observed: Tensor, scale: Scale, boundaries: Sequence[int], tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Lag and strength of every range for each of `tokens` tokens, from the newest boundary not after it.
+
+    values, observed (B, N, P); boundaries in patches, ascending; tokens >= N (the rest look at the future)
+    returns lag (B, tokens, S), strength (B, tokens, S + 1)
+    """
+    slots = len(LAG_RANGES)
+    lag = torch.zeros(values.shape[0], tokens, slots, dtype=torch.int64, device=values.device)
+    strength = torch.zeros(values.shape[0], tokens, slots + 1, device=values.device)
+    for end in boundaries:
+        loc, spread = scale.loc[:, end - 1, None], scale.scale[:, end - 1, None]
+        seen = observed[:, :end].flatten(1)
+        prefix = torch.where(seen, torch.asinh((values[:, :end].flatten(1) - loc) / spread), 0.0)
+        found, strong = best_lags(prefix, seen)
+        lag[:, end - 1 :], strength[:, end - 1 :] = found[:, None], strong[:, None]
+    return lag, strength
+
+
+def seasonal_copies(values: Tensor, observed: Tensor, lag: Tensor, known: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    """What each lag says of the patch after every token: its latest cycle, and the mean of the last few cycles.
+
+    values    (B, N, P)  in the units of the series, zero where not observed
+    observed  (B, N, P)
+    lag       (B, T, S)  0: no lag
+    known     (B, T)     steps known to each token, counted from the first column
+    returns   copies (B, T, S, 2, P) and whether each rests on an observed value, same shape
+    """
+    batch, patches, patch = values.shape
+    flat, seen = values.reshape(batch, -1), observed.reshape(batch, -1)
+    steps = torch.arange(patch, device=values.device)
+    target = (torch.arange(1, tokens + 1, device=values.device) * patch)[:, None] + steps  # (T, P)
+    ahead = (target[None] - known[..., None])[:, :, None]  # (B, T, 1, P) steps beyond what is known
+    period = lag[..., None].clamp(min=1)
+    latest = target[None, :, None] - (ahead // period + 1) * period  # (B, T, S, P)
+    total = torch.zeros(latest.shape, dtype=values.dtype, device=values.device)
+    weight = torch.zeros_like(total)
+    recent = seen_recent = total
+    for cycle in range(CYCLES):
+        source = latest - cycle * period
+        valid = (source >= 0) & (lag[..., None] > 0)
+        at = source.clamp(0, patches * patch - 1).reshape(batch, -1)
+        here = valid & seen.gather(1, at).view(latest.shape)
+        value = torch.where(here, flat.gather(1, at).view(latest.shape), 0.0)
+        if cycle == 0:
+            recent, seen_recent = value, here
+        total = total + value
+        weight = weight + here
+    mean = total / weight.clamp(min=1)
+    return torch.stack([recent, mean], 3), torch.stack([seen_recent, weight > 0], 3)

@@ -1,0 +1,60 @@
+"""Sparse mixture-of-experts feed-forward layer: routed experts beside one shared expert, dropless.
+
+Softmax over the chosen logits (as Mixtral, Jiang et al. 2024), a shared expert (DeepSeekMoE, Dai et al. 2024), and
+balance by a bias on the choice that the trainer nudges against the load (Wang et al. 2024), so that no auxiliary loss
+pulls on the forecast. The router runs in float32 whatever the precision of the experts.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from tsfm import kernels
+
+# T tokens, D width, E experts, K experts a token, F expert width.
+
+
+class SparseExperts(nn.Module):
+    """Shared SwiGLU expert plus the top-K of E routed SwiGLU experts."""
+
+    balance: Tensor
+    load: Tensor
+
+    def __init__(self, width: int, shared_width: int, expert_width: int, experts: int, top_k: int):
+        super().__init__()
+        self.top_k, self.experts = top_k, experts
+        self.shared_up = nn.Linear(width, 2 * shared_width, bias=False)
+        self.shared_down = nn.Linear(shared_width, width, bias=False)
+        nn.init.zeros_(self.shared_down.weight)
+        if experts:
+            self.router = nn.Linear(width, experts, bias=False)
+            self.up = nn.Parameter(torch.randn(experts, 2 * expert_width, width) * width**-0.5)
+            self.down = nn.Parameter(torch.zeros(experts, width, expert_width))
+            self.register_buffer("balance", torch.zeros(experts))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (T, D) float32, normalised -> output (T, D), tokens of each expert (E,), router logit penalty ()."""
+        gate, value = self.shared_up(x).chunk(2, dim=-1)
+        out = self.shared_down(F.silu(gate) * value)
+        if not self.experts:
+            return out, x.new_zeros(0), x.new_zeros(())
+        with torch.autocast(x.device.type, enabled=False):
+            logits = F.linear(x.float(), self.router.weight.float())  # (T, E)
+            index, weight = route(logits, self.balance, self.top_k)
+            load = (index[..., None] == torch.arange(self.experts, device=x.device)).sum((0, 1))
+            penalty = torch.logsumexp(logits, dim=-1).square().mean()
+        dtype = out.dtype
+        mixed = kernels.expert_mlp(x.to(dtype), self.up.to(dtype), self.down.to(dtype), index, weight)
+        return out + mixed, load, penalty
+
+
+def route(logits: Tensor, balance: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """Experts of every token (T, K), chosen with the balance bias, and their weights (T, K), which ignore it."""
+    index = (logits + balance).topk(top_k, dim=-1).indices
+    return index, torch.softmax(logits.gather(1, index), dim=-1)
+
+
+@torch.no_grad()
+def rebalance(layer: SparseExperts, load: Tensor, rate: float) -> None:
+    """Move the bias of over- and under-used experts by `rate`; `load` (E,) counts tokens of one step."""
+    layer.balance += rate * torch.sign(load.float().mean() - load)
