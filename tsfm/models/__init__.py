@@ -1,1 +1,3 @@
+"""Every model of the package, one import line each: importing this module fills the registry."""
 
+from tsfm.models import naive as naive

@@ -1,0 +1,83 @@
+"""Conditioning: from the user's float64 units to numbers any model can work in, and exactly back.
+
+A location is subtracted and a power of two divided out, both in float64 before the cast to the model's own precision.
+A power of two changes no digit of a value, so the choice costs no accuracy; the model's own scaling takes care of the
+factor of two that remains. Values are first brought to [-1, 1] by another power of two, so that 1e308 - (-1e308) does not
+overflow and 1e-320 does not vanish.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# B series, C context steps, H horizon, Q quantile levels.
+
+Floats = NDArray[np.float64]
+LARGEST = np.finfo(np.float64).max
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """Contexts in the model's units, with what is needed to come back.
+
+    values    (B, C) float64 in [-1, 1], 0 where not observed
+    observed  (B, C) bool
+    location  (B, 1) subtracted after the first division
+    coarse    (B, 1) exponent of the power of two divided out first
+    fine      (B, 1) exponent of the power of two divided out after the location
+    """
+
+    values: Floats
+    observed: NDArray[np.bool_]
+    location: Floats
+    coarse: NDArray[np.int64]
+    fine: NDArray[np.int64]
+
+
+def times_power_of_two(values: Floats, exponent: NDArray[np.int64]) -> Floats:
+    """Return values * 2**exponent, in two halves because 2**1074 alone would overflow."""
+    half = exponent // 2
+    return values * np.ldexp(1.0, half) * np.ldexp(1.0, exponent - half)
+
+
+def exponent_of_largest(values: Floats) -> NDArray[np.int64]:
+    """Return for each row the smallest exponent e with |values| < 2**e; 0 for a row of zeros. (B, C) -> (B, 1)."""
+    largest = np.maximum(values.max(1, keepdims=True), -values.min(1, keepdims=True))
+    return np.frexp(largest)[1].astype(np.int64)
+
+
+def lower_median(values: Floats, observed: NDArray[np.bool_]) -> Floats:
+    """Return for each row (B, 1) the observed value in the middle, the lower of two: always a value of the series."""
+    ordered = np.sort(np.where(observed, values, np.inf), axis=1)
+    middle = (observed.sum(1, keepdims=True) - 1) // 2
+    return np.take_along_axis(ordered, middle, axis=1)
+
+
+def condition(contexts: Floats, centre: bool = True) -> Conditioned:
+    """Bring each row of contexts (B, C), NaN where missing, to [-1, 1].
+
+    Every row needs one observed value. `centre=False` leaves the location at 0: a model that computes in float64
+    gives back values of the history unchanged to the last bit.
+    """
+    observed = ~np.isnan(contexts)
+    values = np.where(observed, contexts, 0.0)
+    coarse = exponent_of_largest(values)
+    values = times_power_of_two(values, -coarse)
+    location, fine = np.zeros((len(values), 1)), np.zeros_like(coarse)
+    if centre:
+        location = lower_median(values, observed)
+        values = np.where(observed, values - location, 0.0)
+        fine = exponent_of_largest(values)
+        values = times_power_of_two(values, -fine)
+    return Conditioned(values, observed, location, coarse, fine)
+
+
+def restore(quantiles: Floats, conditioned: Conditioned) -> Floats:
+    """Bring (B, H, Q) from the model's units back to the user's; what leaves float64's range stays at its end."""
+    location, coarse, fine = (
+        array[..., None] for array in (conditioned.location, conditioned.coarse, conditioned.fine)
+    )
+    with np.errstate(over="ignore"):
+        values = times_power_of_two(times_power_of_two(quantiles, fine) + location, coarse)
+    return np.clip(values, -LARGEST, LARGEST)
