@@ -1,0 +1,220 @@
+"""Sparse mixture-of-experts patch decoder: the flagship zero-shot forecaster.
+
+Patches of past values attend causally; every token predicts nine quantiles of the patch that follows it, so one pass
+trains at every position, and hidden spans of patches teach it to forecast many patches ahead in one pass at inference.
+Each feed-forward layer is a shared expert beside routed ones. Every token also sees what seasonal copies of the past
+say about its next patch (tsfm/nn/lags.py).
+
+Follows in parts Toto (Cohen et al. 2025: causal patch scaling, arcsinh), TiRex (Auer et al. 2025: contiguous patch
+masking), DeepSeekMoE (Dai et al. 2024: shared expert, bias balancing). Own: the causal seasonal copies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from tsfm.batch import Batch
+from tsfm.nn.attention import CausalAttention, causal_bias
+from tsfm.nn.heads import QuantileHead
+from tsfm.nn.lags import LAG_RANGES, causal_lags, default_boundaries, seasonal_copies
+from tsfm.nn.moe import SparseExperts
+from tsfm.nn.scaling import Scale, causal_scale, squash, unsquash
+from tsfm.registry import register
+
+# B series, N context patches, P patch length, D width, M tokens (N plus those that look ahead), Q quantile levels.
+
+SQUASHED_LIMIT = 12.0  # sinh(12) = 81,000 standard deviations: beyond it a forecast is a numerical accident
+
+
+@dataclass(frozen=True)
+class MoEDecoderConfig:
+    patch: int = 32
+    width: int = 256
+    depth: int = 4
+    heads: int = 4
+    shared_width: int = 192
+    expert_width: int = 96
+    experts: int = 16
+    top_k: int = 2
+    seasonal_copies: bool = True
+    max_context: int = 4096
+    max_ahead: int = 32  # patches forecast in one pass; longer horizons continue from the median
+    quantile_levels: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+    @property
+    def channels(self) -> int:
+        """Inputs of a token: values and mask of its patch, running statistics, and the seasonal copies."""
+        copies = len(LAG_RANGES) * 2 * self.patch + 2 * len(LAG_RANGES) + 1
+        return 2 * self.patch + 4 + (copies if self.seasonal_copies else 0)
+
+
+PRESETS = {
+    "tiny": MoEDecoderConfig(),
+    "nano": MoEDecoderConfig(width=128, depth=3, shared_width=96, expert_width=48, experts=8),
+    "tiny-dense": MoEDecoderConfig(shared_width=384, experts=0),
+}
+
+
+class Inputs(NamedTuple):
+    """What the network sees: channels (B, M, channels), present (B, M) bool, and the scale of each token."""
+
+    channels: Tensor
+    present: Tensor
+    scale: Scale
+
+
+class Block(nn.Module):
+    """Attention over earlier tokens, then sparse experts."""
+
+    def __init__(self, config: MoEDecoderConfig):
+        super().__init__()
+        self.norm1 = nn.RMSNorm(config.width, eps=1e-6)
+        self.attention = CausalAttention(config.width, config.heads)
+        self.norm2 = nn.RMSNorm(config.width, eps=1e-6)
+        self.experts = SparseExperts(
+            config.width, config.shared_width, config.expert_width, config.experts, config.top_k
+        )
+
+    def forward(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = x + self.attention(self.norm1(x), bias)
+        mixed, load, penalty = self.experts(self.norm2(x).flatten(0, 1))
+        return x + mixed.view_as(x), load, penalty
+
+
+@register("moe-decoder")
+class MoEDecoder(nn.Module):
+    """Decoder-only sparse forecaster; see the module's docstring."""
+
+    Config = MoEDecoderConfig
+    sign_symmetric = True
+
+    def __init__(self, config: MoEDecoderConfig):
+        super().__init__()
+        self.config = config
+        self.precision = torch.float32
+        self.embed_hidden = nn.Linear(config.channels, config.width)
+        self.embed = nn.Linear(config.width, config.width)
+        self.embed_skip = nn.Linear(config.channels, config.width, bias=False)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.head = QuantileHead(config.width, config.patch, len(config.quantile_levels))
+
+    @property
+    def patch(self) -> int:
+        """Steps of a patch; contexts are padded on the left to a multiple of it."""
+        return self.config.patch
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Trained quantile levels."""
+        return self.config.quantile_levels
+
+    @property
+    def max_context(self) -> int:
+        """Longest context used, in steps."""
+        return self.config.max_context
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Choose the type of the large matrix products of `predict` (float32 or bfloat16)."""
+        self.precision = dtype
+
+    @torch.no_grad()
+    def inputs(self, values: Tensor, observed: Tensor, boundaries: Sequence[int], ahead: int = 0) -> Inputs:
+        """Channels of every context token and of `ahead` tokens beyond, all causal.
+
+        values      (B, N, P)  zero where not observed; a hidden patch is one without observed values
+        observed    (B, N, P)
+        boundaries  prefix ends, in patches, where seasonal lags are estimated
+        """
+        scale = causal_scale(values, observed)
+        known = known_steps(observed)
+        if ahead:
+            scale = Scale(*(torch.cat([part, part[:, -1:].expand(-1, ahead)], 1) for part in scale))
+            known = torch.cat([known, known[:, -1:].expand(-1, ahead)], 1)
+        tokens = known.shape[1]
+        future = (0, 0, 0, ahead)
+        seen = F.pad(observed, future)
+        squashed = torch.where(seen, squash(F.pad(values, future), scale), 0.0)
+        channels = [squashed, seen.to(values.dtype), running_statistics(scale, seen)]
+        if self.config.seasonal_copies:
+            lag, strength = causal_lags(values, observed, scale, boundaries, tokens)
+            copies, rests = seasonal_copies(values, observed, lag, known, tokens)
+            copies = torch.where(rests, squash(copies, scale), 0.0)
+            channels += [copies.flatten(2), strength, torch.log2(lag.clamp(min=1).to(values.dtype)) / 8]
+        return Inputs(torch.cat(channels, -1), scale.count > 0, scale)
+
+    def forward(self, channels: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantiles of the patch after every token, in squashed units.
+
+        channels (B, M, channels), present (B, M) -> quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
+        """
+        bias = causal_bias(present)
+        with torch.autocast(channels.device.type, enabled=False):
+            x = self.embed_skip(channels) + self.embed(F.silu(self.embed_hidden(channels)))
+        loads, penalties = [], []
+        for block in self.blocks:
+            x, load, penalty = block(x, bias)
+            loads.append(load)
+            penalties.append(penalty)
+        with torch.autocast(channels.device.type, enabled=False):
+            quantiles = self.head(self.norm(x.float()))
+        return quantiles, torch.stack(loads), torch.stack(penalties).mean()
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] | None = None) -> Tensor:
+        """Quantiles (B, H, Q) of the next `horizon` steps at the trained levels, in the units of the batch."""
+        if quantile_levels is not None and tuple(quantile_levels) != self.levels:
+            raise ValueError(f"the decoder forecasts its trained levels {self.levels}; read others off the curve")
+        values, observed = batch.values, batch.observed
+        produced: list[Tensor] = []
+        while (remaining := horizon - sum(part.shape[1] for part in produced)) > 0:
+            quantiles = self._one_pass(values, observed, min(-(-remaining // self.patch), self.config.max_ahead))
+            produced.append(quantiles[:, :remaining])
+            middle = quantiles[..., len(self.levels) // 2]
+            values = torch.cat([values, middle], 1)[:, -self.max_context :]
+            observed = torch.cat([observed, torch.ones_like(middle, dtype=torch.bool)], 1)[:, -self.max_context :]
+        return torch.cat(produced, 1)
+
+    def _one_pass(self, values: Tensor, observed: Tensor, patches: int) -> Tensor:
+        """Quantiles (B, patches * P, Q) of the next patches from one pass over (B, C) values."""
+        missing = -values.shape[1] % self.patch
+        values = F.pad(values, (missing, 0)).unflatten(1, (-1, self.patch))
+        observed = F.pad(observed, (missing, 0)).unflatten(1, (-1, self.patch))
+        boundaries = default_boundaries(values.shape[1])
+        made = self.inputs(values, observed, boundaries, ahead=patches - 1)
+        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            squashed, _, _ = self(made.channels, made.present)
+        scale = Scale(*(part[:, -patches:] for part in made.scale))
+        squashed = squashed[:, -patches:].clamp(-SQUASHED_LIMIT, SQUASHED_LIMIT)
+        return unsquash(squashed, scale).flatten(1, 2)
+
+    def bytes_per_series(self, context: int, horizon: int) -> int:
+        """Peak activation memory of one series in `predict`, for choosing a batch size."""
+        tokens = -(-context // self.patch) + min(-(-horizon // self.patch), self.config.max_ahead)
+        per_token = 4 * (3 * self.config.channels + 12 * self.config.width + 6 * self.patch * len(self.levels))
+        return tokens * per_token + 3 * 4 * self.config.heads * tokens * tokens + 64 * context
+
+
+def known_steps(observed: Tensor) -> Tensor:
+    """Steps up to the end of the newest patch with an observed value, for each token; (B, N, P) -> (B, N)."""
+    patches, patch = observed.shape[1], observed.shape[2]
+    end = torch.arange(1, patches + 1, device=observed.device) * patch
+    return torch.where(observed.any(-1), end, 0).cummax(1).values
+
+
+def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
+    """Four numbers a token: log count, share observed, and how its patch moved the running mean and deviation.
+
+    seen (B, M, P) -> (B, M, 4)
+    """
+    count = torch.log2(scale.count.to(scale.loc.dtype) + 1) / 12
+    share = seen.to(scale.loc.dtype).mean(-1)
+    before = torch.cat([scale.loc[:, :1], scale.loc[:, :-1]], 1)
+    spread = torch.cat([scale.scale[:, :1], scale.scale[:, :-1]], 1)
+    moved = torch.asinh((scale.loc - before) / scale.scale)
+    widened = torch.log(scale.scale / spread).clamp(-4, 4)
+    return torch.stack([count, share, moved, widened], -1)
