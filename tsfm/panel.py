@@ -1,0 +1,103 @@
+"""Panel: many series of any lengths, checked and cleaned, with the user's own names.
+
+Adapters (`tsfm.data.adapters.to_panel`) make one from whatever a person has; everything after them sees only this. A
+panel remembers where it came from (`Origin`), so that a forecast goes back in the same family, and every change made
+to the data on the way in (`Repair`), so that nothing is repaired silently.
+"""
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tsfm.data.timeaxis import TimeIndex
+
+# n series, T_i steps of series i, H horizon.
+
+Floats = NDArray[np.float64]
+
+UNKNOWN_HORIZON = 64
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One change made to one series on the way in: what (`kind`), to how many rows, and a sentence for people."""
+
+    series_id: Hashable
+    kind: str
+    count: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The family the data came in, and what is needed to give a result back in it.
+
+    family      "list" "array" "tensor" (one series), "matrix", "ragged", "dict", "series", "wide", "long", "nested",
+                "gluonts"
+    id, time, target   the user's column names, None where there is no such column
+    details     what one family alone needs (names, dtypes, the frame library)
+    """
+
+    family: str
+    id: Any = None
+    time: Any = None
+    target: Any = None
+    backend: str = "pandas"
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Panel:
+    """Ragged float64 series on regular time axes.
+
+    ids                n names, the user's own
+    values             n arrays (T_i,), NaN where missing; leading NaN are kept
+    index              n time axes, one a series
+    repairs, skipped   what was changed; which series were left out, and why
+    past_covariates    name -> n arrays (T_i,)
+    future_covariates  name -> n arrays (H,)
+    static             name -> n values
+    """
+
+    ids: list[Hashable]
+    values: list[Floats]
+    index: list["TimeIndex"]
+    origin: Origin
+    repairs: list[Repair] = field(default_factory=list)
+    skipped: dict[Hashable, str] = field(default_factory=dict)
+    past_covariates: dict[str, list[Floats]] | None = None
+    future_covariates: dict[str, list[Floats]] | None = None
+    static: dict[str, list[Any]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def season(self) -> list[int]:
+        """Steps in the natural season of each series' frequency, 1 where it is unknown."""
+        return [index.season for index in self.index]
+
+    def default_horizon(self) -> int:
+        """A horizon for `horizon=None`: the one usual for the most common frequency, else min(64, T // 4), at least 1.
+
+        T is the median length; a tie between frequencies goes to the one met first.
+        """
+        usual = Counter(index.usual_horizon for index in self.index).most_common(1)[0][0] if self.index else None
+        if usual is not None:
+            return usual
+        length = int(np.median([len(values) for values in self.values])) if self.values else 1
+        return max(1, min(UNKNOWN_HORIZON, length // 4))
+
+    def future_index(self, i: int, horizon: int) -> "pd.Index[Any]":
+        """The `horizon` time stamps that follow series `i`, in its own index type, unit and time zone."""
+        return self.index[i].future(horizon)
+
+    def past_index(self, i: int) -> "pd.Index[Any]":
+        """The time stamps of series `i` as they stand after the repairs, one a value."""
+        return self.index[i].past()
