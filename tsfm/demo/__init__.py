@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = {"id": "airport", "time": "hour", "target": "departures"}
+
 
 def demo_path() -> Path:
     """Path of the demo set: a tidy CSV with the columns `airport`, `hour` and `departures`."""

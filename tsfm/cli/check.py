@@ -1,0 +1,19 @@
+"""`tsfm check`: what is odd in a file, which series and rows, and the one-line fix."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="CSV or parquet file, wide or long.")],
+    id: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column with the time stamps.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column with the values.")] = None,
+    freq: Annotated[str | None, typer.Option(help="Frequency, if it cannot be read from the time stamps.")] = None,
+) -> None:
+    """Say what is odd in a file and how to mend it."""
+    import tsfm
+
+    typer.echo(str(tsfm.check(data, id=id, time=time, target=target, freq=freq)))

@@ -1,0 +1,51 @@
+"""`tsfm doctor`: what is installed, which path runs here and why, and whether the embedded models answer as stored."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+PACKAGES = ("tsfm-forecast", "torch", "numpy", "pandas", "safetensors", "narwhals")
+OPTIONAL = ("triton", "pyarrow", "polars", "matplotlib", "gluonts", "huggingface_hub", "scikit-learn")
+
+
+def doctor() -> None:
+    """Show versions, device, kernel path and precision, and test the embedded models."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for name, value, why in versions():
+        console.print(f"{name:<18}{value:<28}[dim]{why}[/dim]")
+
+    from tsfm import kernels
+
+    for name, value, why in kernels.describe():
+        console.print(f"{name:<18}{value:<28}[dim]{why}[/dim]")
+
+    from tsfm.checkpoints import embedded
+    from tsfm.cli.parity import compare
+
+    failed = False
+    for name, folder in embedded().items():
+        results = compare(folder)
+        if not results:
+            console.print(f"{name:<18}[yellow]untested[/yellow]  no stored answer beside its weights")
+        for one in results:
+            word = "[green]passed[/green]" if one.passed else "[bold red]FAILED[/bold red]"
+            limits = f"differs by {one.difference:.1e} of the input's deviation, at most {one.tolerance:.0e} allowed"
+            console.print(f"{name:<18}{word}  {one.path}: {limits}")
+            failed |= not one.passed
+    if failed:
+        console.print("This machine does not reproduce a stored answer: report it with the output above.", style="red")
+        raise typer.Exit(1)
+
+
+def versions() -> list[tuple[str, str, str]]:
+    """Rows (what, version, remark) on Python and on the packages used, the optional ones last."""
+    rows = [("python", platform.python_version(), platform.platform())]
+    for name in (*PACKAGES, *OPTIONAL):
+        try:
+            rows.append((name, version(name), ""))
+        except PackageNotFoundError:
+            rows.append((name, "-", "optional, not installed"))
+    return rows

@@ -1,0 +1,58 @@
+"""Tables for the terminal: a forecast at a glance, never more than a screen of it."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+from tsfm.prediction import name_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS, SERIES = 24, 8
+
+
+def shown_levels(levels: Sequence[float]) -> list[float]:
+    """The lowest, the one nearest to the median and the highest of the levels asked."""
+    ordered = sorted(set(levels))
+    middle = min(ordered, key=lambda level: abs(level - 0.5))
+    return sorted({ordered[0], middle, ordered[-1]})
+
+
+def decimals_for(largest: float) -> int:
+    """Digits behind the point so that the largest number shows at least four significant ones."""
+    if not math.isfinite(largest) or largest <= 0:
+        return 2
+    return min(12, max(0, 3 - math.floor(math.log10(largest))))
+
+
+def forecast_table(frame: "pd.DataFrame", levels: Sequence[float]) -> Table:
+    """The first steps of the first series of a long forecast frame: id, time, low, median and high."""
+    id_column, time_column = frame.columns[:2]
+    columns = [name_of(level) for level in shown_levels(levels)]
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(str(id_column))
+    table.add_column(str(time_column))
+    for column in columns:
+        table.add_column(column, justify="right")
+    groups = list(frame.groupby(id_column, sort=False))
+    steps = max(2, ROWS // min(len(groups), SERIES))
+    for series_id, rows in groups[:SERIES]:
+        add_series(table, str(series_id), rows[[time_column, *columns]].values.tolist(), steps)
+    if len(groups) > SERIES:
+        table.add_row(f"… {len(groups) - SERIES:,} more series", style="dim")
+    return table
+
+
+def add_series(table: Table, name: str, rows: list[list[Any]], steps: int) -> None:
+    """Add the first `steps` rows of one series, and one that says how many there are beyond."""
+    decimals = decimals_for(max(abs(number) for row in rows for number in row[1:]))
+    for position, (time, *numbers) in enumerate(rows[:steps]):
+        last = position == min(steps, len(rows)) - 1 and len(rows) <= steps
+        shown = [f"{number:,.{decimals}f}" for number in numbers]
+        table.add_row(name if position == 0 else "", str(time), *shown, end_section=last)
+    if len(rows) > steps:
+        table.add_row("", f"… {len(rows) - steps:,} more", style="dim", end_section=True)
