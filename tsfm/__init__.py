@@ -1,0 +1,63 @@
+"""Forecast time series with small pretrained models, offline, in one call.
+
+    import tsfm
+    forecast = tsfm.forecast(series)
+
+Names are imported when they are first used, so that `import tsfm` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tsfm.catalogue import ModelInfo as ModelInfo
+    from tsfm.catalogue import list_models as list_models
+    from tsfm.costs import Estimate as Estimate
+    from tsfm.costs import estimate as estimate
+    from tsfm.data.check import CheckReport as CheckReport
+    from tsfm.data.check import check as check
+    from tsfm.errors import DataError as DataError
+    from tsfm.errors import MissingDependency as MissingDependency
+    from tsfm.errors import TsfmError as TsfmError
+    from tsfm.errors import UnknownName as UnknownName
+    from tsfm.forecaster import Forecaster as Forecaster
+    from tsfm.loading import forecast as forecast
+    from tsfm.loading import load as load
+    from tsfm.panel import Panel as Panel
+    from tsfm.prediction import Forecast as Forecast
+    from tsfm.registry import register as register
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CheckReport": "tsfm.data.check",
+    "DataError": "tsfm.errors",
+    "Estimate": "tsfm.costs",
+    "Forecast": "tsfm.prediction",
+    "Forecaster": "tsfm.forecaster",
+    "MissingDependency": "tsfm.errors",
+    "ModelInfo": "tsfm.catalogue",
+    "Panel": "tsfm.panel",
+    "TsfmError": "tsfm.errors",
+    "UnknownName": "tsfm.errors",
+    "check": "tsfm.data.check",
+    "estimate": "tsfm.costs",
+    "forecast": "tsfm.loading",
+    "list_models": "tsfm.catalogue",
+    "load": "tsfm.loading",
+    "register": "tsfm.registry",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tsfm' has no attribute {name!r}; it has {', '.join(_HOMES)}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -54,7 +54,7 @@ def crop(series: Floats, longest: int | None, name: object) -> Context:
 
 
 def bucket_length(length: int, patch: int) -> int:
-    """Return the padded length of a context: 1, 2, 3, 4, 6, 8, 12, 16, 24 ... patches, so at most a third is padding."""
+    """Return the padded length of a context: 1, 2, 3, 4, 6, 8, 12, 16 ... patches: at most a third is padding."""
     patches = -(-length // patch)
     power = 1 << (patches - 1).bit_length()
     three_quarters = power * 3 // 4

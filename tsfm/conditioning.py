@@ -2,8 +2,8 @@
 
 A location is subtracted and a power of two divided out, both in float64 before the cast to the model's own precision.
 A power of two changes no digit of a value, so the choice costs no accuracy; the model's own scaling takes care of the
-factor of two that remains. Values are first brought to [-1, 1] by another power of two, so that 1e308 - (-1e308) does not
-overflow and 1e-320 does not vanish.
+factor of two that remains. Values are first brought to [-1, 1] by another power of two, so that 1e308 - (-1e308) does
+not overflow and 1e-320 does not vanish.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 # B series, C context steps, H horizon, Q quantile levels.
 
 Floats = NDArray[np.float64]
+Exponents = NDArray[np.int64]
 LARGEST = np.finfo(np.float64).max
 
 
@@ -31,20 +32,22 @@ class Conditioned:
     values: Floats
     observed: NDArray[np.bool_]
     location: Floats
-    coarse: NDArray[np.int64]
-    fine: NDArray[np.int64]
+    coarse: Exponents
+    fine: Exponents
 
 
-def times_power_of_two(values: Floats, exponent: NDArray[np.int64]) -> Floats:
+def times_power_of_two(values: Floats, exponent: Exponents) -> Floats:
     """Return values * 2**exponent, in two halves because 2**1074 alone would overflow."""
     half = exponent // 2
-    return values * np.ldexp(1.0, half) * np.ldexp(1.0, exponent - half)
+    result: Floats = values * np.ldexp(1.0, half) * np.ldexp(1.0, exponent - half)
+    return result
 
 
-def exponent_of_largest(values: Floats) -> NDArray[np.int64]:
+def exponent_of_largest(values: Floats) -> Exponents:
     """Return for each row the smallest exponent e with |values| < 2**e; 0 for a row of zeros. (B, C) -> (B, 1)."""
     largest = np.maximum(values.max(1, keepdims=True), -values.min(1, keepdims=True))
-    return np.frexp(largest)[1].astype(np.int64)
+    exponents: Exponents = np.frexp(largest)[1].astype(np.int64)
+    return exponents
 
 
 def lower_median(values: Floats, observed: NDArray[np.bool_]) -> Floats:
@@ -75,9 +78,7 @@ def condition(contexts: Floats, centre: bool = True) -> Conditioned:
 
 def restore(quantiles: Floats, conditioned: Conditioned) -> Floats:
     """Bring (B, H, Q) from the model's units back to the user's; what leaves float64's range stays at its end."""
-    location, coarse, fine = (
-        array[..., None] for array in (conditioned.location, conditioned.coarse, conditioned.fine)
-    )
+    location, coarse, fine = conditioned.location[..., None], conditioned.coarse[..., None], conditioned.fine[..., None]
     with np.errstate(over="ignore"):
         values = times_power_of_two(times_power_of_two(quantiles, fine) + location, coarse)
     return np.clip(values, -LARGEST, LARGEST)

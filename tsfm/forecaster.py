@@ -1,54 +1,40 @@
 """Forecaster: a loaded model and everything between it and the user's series.
 
-Each series is trimmed to its first observed value, cropped to what the model reads, conditioned in float64
-(conditioning.py), batched by length (batching.py), forecast, and brought back. Done here, once, for every model: sign
-symmetrisation, constant series, clipping, devices.
+Whatever a person has becomes a `Panel` (data/adapters.py); each series is trimmed to its first observed value, cropped
+to what the model reads, and forecast (inference.py); the quantiles become a `Forecast` with the user's own names, which
+knows how it was made. Clipping at zero comes last.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import os
+import time as clock
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tsfm import quantile_curve
-from tsfm.batch import Batch
-from tsfm.batching import Context, Plan, Positions, bucket_length, crop, memory_for_batches, stack
-from tsfm.conditioning import condition, restore
-from tsfm.errors import DataError, TsfmError
-from tsfm.options import DECILES, check_choice, check_horizon, check_levels, check_optional
-from tsfm.progress import Progress
+from tsfm import checkpoints, quantile_curve
+from tsfm.batching import Context, crop
+from tsfm.errors import DataError
+from tsfm.inference import Model, knots_for, longest_context, quantiles
+from tsfm.options import DECILES, check_choice, check_horizon, check_levels, check_optional, whole_number
+from tsfm.panel import Panel
+from tsfm.prediction import Forecast, Provenance
 
-# B series, C context steps, H horizon, Q quantile levels.
+# H horizon, Q quantile levels.
 
 Floats = NDArray[np.float64]
-
-
-class Model(Protocol):
-    """What a registered forecaster is asked for. Optional attributes, with what their absence means:
-
-    patch             contexts are padded to a multiple of it (1)
-    any_level         any quantile level can be asked of `predict`, not only `levels` (False)
-    sign_symmetric    the forecast of x and of -x are to be averaged (False)
-    input_dtype       of a batch's values (float32)
-    bytes_per_series  method of (context, horizon): memory one series takes inside `predict`
-    """
-
-    levels: tuple[float, ...]
-    max_context: int | None
-
-    def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float]) -> Tensor:
-        """Return quantiles (B, H, Q) in the batch's units, non-decreasing in the level."""
-        ...
+SHOWN = 10
 
 
 class Forecaster:
     """A model ready to forecast; made by `tsfm.load`.
 
-    name         what it was loaded as
-    weight_hash  sha256 of the weights file, "" where the model has no weights
+    name       what it was loaded as
+    card       the content of its config.json
+    precision  of its large matrix products, as torch names it
     """
 
     def __init__(
@@ -57,20 +43,82 @@ class Forecaster:
         name: str,
         *,
         device: torch.device | str = "cpu",
-        precision: str = "fp32",
-        weight_hash: str = "",
+        precision: str = "float32",
+        card: Mapping[str, Any] | None = None,
     ):
-        self.model, self.name, self.weight_hash = model, name, weight_hash
-        self.device, self.precision = torch.device(device), precision
+        self.model, self.name, self.precision = model, name, precision
+        self.device = torch.device(device)
+        self.card = dict(card or {})
 
     def __repr__(self) -> str:
         return f"Forecaster({self.name!r}, device={str(self.device)!r}, precision={self.precision!r})"
+
+    @property
+    def weight_hash(self) -> str:
+        """sha256 of the weights file, "" where the model has no weights or they were never saved."""
+        return str((self.card.get("weights") or {}).get("sha256", ""))
+
+    def forecast(
+        self,
+        data: Any,
+        horizon: int | None = None,
+        *,
+        quantile_levels: Iterable[float] = DECILES,
+        future: Any = None,
+        static: Any = None,
+        id: str | None = None,
+        time: str | None = None,
+        target: str | list[str] | None = None,
+        freq: str | None = None,
+        context: int | None = None,
+        batch_size: int | None = None,
+        effort: str = "fast",
+        clip: str | None = "auto",
+        errors: str = "raise",
+        seed: int = 0,
+        progress: bool | None = None,
+    ) -> Forecast:
+        """Forecast whatever is given; the arguments are those of `tsfm.forecast`."""
+        from tsfm.data.adapters import to_panel
+
+        began = clock.perf_counter()
+        horizon = None if horizon is None else check_horizon(horizon)
+        levels = check_levels(quantile_levels)
+        check_optional(batch_size, "batch_size", "batch_size=64")
+        check_choice(effort, "effort", ("fast", "best"))
+        check_choice(clip, "clip", ("auto", None))
+        check_choice(errors, "errors", ("raise", "skip"))
+        check_choice(progress, "progress", (True, False, None))
+        whole_number(seed, "seed", 0, "seed=0")
+        longest = longest_context(self.model, check_optional(context, "context", "context=512"))
+
+        panel = to_panel(data, id=id, time=time, target=target, freq=freq, future=future, static=static, errors=errors)
+        steps = panel.default_horizon() if horizon is None else horizon
+        panel, contexts, skipped = crop_panel(panel, longest, errors)
+        knots = knots_for(self.model, levels)
+        values = quantiles(
+            self.model, self.device, contexts, steps, panel.season, knots, batch_size=batch_size, progress=progress
+        )
+        clipped = [clip == "auto" and never_negative(series) for series in panel.values]
+        provenance = Provenance(
+            model=self.name,
+            weight_hash=self.weight_hash,
+            context=max((len(one.values) for one in contexts), default=0),
+            transforms=self._transforms(panel, contexts, longest, any(clipped)),
+            defaults={} if horizon is not None else {"horizon": steps},
+            warnings=self._warnings(panel, values, clipped, future, static, effort),
+            precision=self.precision,
+            device=str(self.device),
+        )
+        made = Forecast(panel, steps, knots, values, levels, clipped, provenance, skipped)
+        provenance.seconds = clock.perf_counter() - began
+        return made
 
     def predict_arrays(
         self,
         values: Sequence[Floats],
         horizon: int,
-        quantile_levels: Sequence[float] = DECILES,
+        quantile_levels: Iterable[float] = DECILES,
         season: Sequence[int] | None = None,
         *,
         context: int | None = None,
@@ -89,103 +137,70 @@ class Forecaster:
         horizon, levels = check_horizon(horizon), check_levels(quantile_levels)
         check_choice(clip, "clip", ("auto", None))
         series = [np.asarray(one, dtype=np.float64) for one in values]
-        longest = self.longest_context(check_optional(context, "context", "context=512"))
+        longest = longest_context(self.model, check_optional(context, "context", "context=512"))
         contexts = [crop(one, longest, position) for position, one in enumerate(series)]
-        knots = self.knots_for(levels)
-        curves = self.quantiles(contexts, horizon, season, knots, batch_size, progress)
-        if not curves:
+        if not contexts:
             return []
-        together = np.stack(curves)  # (B, H, knots)
-        found = np.stack([quantile_curve.evaluate(knots, together, level) for level in levels], -1)  # (B, H, Q)
+        knots = knots_for(self.model, levels)
+        curves = np.stack(
+            quantiles(
+                self.model, self.device, contexts, horizon, season, knots, batch_size=batch_size, progress=progress
+            )
+        )
+        found = np.stack([quantile_curve.evaluate(knots, curves, level) for level in levels], -1)  # (B, H, Q)
         if clip == "auto":
             floor = np.array([0.0 if never_negative(past) else -np.inf for past in series])
             found = np.maximum(found, floor[:, None, None])
         return list(found)
 
-    def longest_context(self, asked: int | None) -> int | None:
-        """Return the most steps to read: what was asked for, within what the model can."""
-        limits = [limit for limit in (asked, self.model.max_context) if limit is not None]
-        return min(limits, default=None)
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write config.json and model.safetensors, from which `tsfm.load(folder)` gives the same forecasts.
 
-    def knots_for(self, levels: Sequence[float]) -> tuple[float, ...]:
-        """Return the levels to ask the model for, increasing: its own, and those asked if it can give any."""
-        own = set(self.model.levels)
-        return tuple(sorted(own | set(levels) if getattr(self.model, "any_level", False) else own))
+        The folder appears complete or not at all. A checkpoint folder that is there already is replaced; anything
+        else in the way is a `DataError`.
+        """
+        card = self.card or checkpoints.new_card(self.model)
+        return checkpoints.write(self.model, card, Path(folder))
 
-    def quantiles(
-        self,
-        contexts: Sequence[Context],
-        horizon: int,
-        season: Sequence[int] | None,
-        knots: tuple[float, ...],
-        batch_size: int | None,
-        progress: bool | None,
-    ) -> list[Floats]:
-        """Return the quantiles (H, Q) of every context at the knots, in the user's units, not clipped."""
-        seasons = np.ones(len(contexts), np.int64) if season is None else np.asarray(season, np.int64)
-        if len(seasons) != len(contexts):
-            raise DataError(f"season has {len(seasons)} entries for {len(contexts)} series; give one a series")
-        found = [
-            np.empty(0) if one.constant is None else np.full((horizon, len(knots)), one.constant) for one in contexts
-        ]
-        moving = [position for position, one in enumerate(contexts) if one.constant is None]
+    def _transforms(self, panel: Panel, contexts: Sequence[Context], longest: int | None, clipped: bool) -> list[str]:
+        cropped = any(len(one.values) < len(series) for one, series in zip(contexts, panel.values, strict=True))
+        done = {
+            f"history cut to its last {longest} steps from the first observed value on": cropped,
+            "location subtracted and a power of two divided out in float64": True,
+            "averaged over both signs": bool(getattr(self.model, "sign_symmetric", False)),
+            "nothing below 0 where all the history is >= 0": clipped,
+        }
+        return [text for text, applied in done.items() if applied]
 
-        def work(length: int, chosen: Positions) -> None:
-            positions = [moving[row] for row in chosen]
-            batch = stack([contexts[position] for position in positions], length)
-            for position, result in zip(
-                positions, self.predict(batch, seasons[positions], horizon, knots), strict=True
-            ):
-                found[position] = result
-
-        with Progress(len(moving), progress) as bar:
-            self.plan([len(contexts[position].values) for position in moving], horizon, batch_size).run(
-                work, bar.advance
-            )
+    def _warnings(
+        self, panel: Panel, values: Sequence[Floats], clipped: Sequence[bool], future: Any, static: Any, effort: str
+    ) -> list[str]:
+        found = [repair.message for repair in panel.repairs[:SHOWN]]
+        if len(panel.repairs) > SHOWN:
+            found.append(f"{len(panel.repairs) - SHOWN} more repairs of the data; tsfm.check(data) lists them")
+        for name, given in (("future", future), ("static", static)):
+            if given is not None:
+                found.append(f"model {self.name!r} does not use {name}=; the forecast is the same without it")
+        if effort == "best":
+            found.append(f"model {self.name!r} has nothing more to give with effort='best' than with 'fast'")
+        cut = sum(bool(one.min() < 0) for one, flag in zip(values, clipped, strict=True) if flag)
+        if cut:
+            found.append(f"quantiles of {cut} series below 0 were set to 0, as their history; clip=None keeps them")
         return found
 
-    def plan(self, lengths: Sequence[int], horizon: int, batch_size: int | None) -> Plan:
-        """Return how series of these lengths go through the model."""
-        patch = int(getattr(self.model, "patch", 1))
-        size = check_optional(batch_size, "batch_size", "batch_size=64")
-        padded = np.array([bucket_length(length, patch) for length in lengths], np.int64)
-        return Plan(
-            padded, size, memory_for_batches(self.device), lambda length: self.bytes_per_series(length, horizon)
-        )
 
-    def bytes_per_series(self, context: int, horizon: int) -> int:
-        """Return the memory one series takes on its way through the model, as the model says or a rough bound."""
-        if hasattr(self.model, "bytes_per_series"):
-            return int(self.model.bytes_per_series(context, horizon))
-        return 256 * context + 32 * horizon * len(self.model.levels)
-
-    def predict(self, contexts: Floats, season: NDArray[np.int64], horizon: int, knots: tuple[float, ...]) -> Floats:
-        """Return quantiles (B, H, Q) of one batch of padded contexts (B, C), in the user's units."""
-        dtype: torch.dtype = getattr(self.model, "input_dtype", torch.float32)
-        conditioned = condition(contexts, centre=dtype != torch.float64)
-        batch = Batch(
-            torch.from_numpy(conditioned.values).to(self.device, dtype),
-            torch.from_numpy(conditioned.observed).to(self.device),
-            torch.from_numpy(season).to(self.device),
-        )
-        with torch.inference_mode():
-            predicted = self._both_signs(batch, horizon, knots).double().cpu().numpy()
-        if not np.isfinite(predicted).all():
-            row = int(np.flatnonzero(~np.isfinite(predicted).all((1, 2)))[0])
-            raise TsfmError(
-                f"model {self.name!r} gave a value that is not finite for a context of {contexts.shape[1]} steps "
-                f"ending in {contexts[row, -3:].tolist()}; please report it with these values, and try precision='fp32'"
-            )
-        return restore(predicted, conditioned)
-
-    def _both_signs(self, batch: Batch, horizon: int, knots: tuple[float, ...]) -> Tensor:
-        """Average f(x) with what f(-x) says of x, for a model that asks for it: an odd function comes out."""
-        predicted = self.model.predict(batch, horizon, knots)
-        if not getattr(self.model, "sign_symmetric", False):
-            return predicted
-        mirrored = [round(1.0 - level, 12) for level in reversed(knots)]
-        opposite = self.model.predict(Batch(-batch.values, batch.observed, batch.season), horizon, mirrored)
-        return 0.5 * (predicted - opposite.flip(-1))
+def crop_panel(panel: Panel, longest: int | None, errors: str) -> tuple[Panel, list[Context], dict[Hashable, str]]:
+    """Return the panel of series that can be forecast, their contexts, and the reasons of those left out."""
+    contexts, kept, bad = [], [], {}
+    for position, (name, series) in enumerate(zip(panel.ids, panel.values, strict=True)):
+        try:
+            contexts.append(crop(series, longest, name))
+            kept.append(position)
+        except DataError as error:
+            bad[name] = str(error)
+    if bad and errors == "raise":
+        raise DataError("\n".join(bad.values()))
+    return panel.take(kept) if bad else panel, contexts, {**panel.skipped, **bad}
 
 
 def never_negative(series: Floats) -> bool:

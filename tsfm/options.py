@@ -28,11 +28,10 @@ def check_horizon(value: Any) -> int:
     return whole_number(value, "horizon", 1, "horizon=24")
 
 
-def check_levels(values: Iterable[float] | float) -> tuple[float, ...]:
-    """Return the quantile levels as floats inside (0, 1), in the order and number asked."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        values = [values]  # type: ignore[list-item]
-    levels = tuple(check_level(value) for value in values)
+def check_levels(values: Any) -> tuple[float, ...]:
+    """Return the quantile levels, one or many, as floats inside (0, 1), in the order and number asked."""
+    many = values if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    levels = tuple(check_level(value) for value in many)
     if not levels:
         raise DataError("quantile_levels is empty; give at least one level, such as (0.1, 0.5, 0.9)")
     return levels

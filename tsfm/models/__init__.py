@@ -1,3 +1,4 @@
 """Every model of the package, one import line each: importing this module fills the registry."""
 
+from tsfm.models import moe_decoder as moe_decoder
 from tsfm.models import naive as naive

@@ -7,7 +7,7 @@ Hyndman & Athanasopoulos, "Forecasting: Principles and Practice" (3rd ed., 2021)
     seasonal naive   sigma * sqrt(k + 1)                  k whole seasons passed before the step
     drift            sigma * sqrt(h * (1 + h / (T - 1)))
 
-What differs: missing values. A step is forecast from the last *observed* value (of its phase), time is counted from that
+What differs: missing values. A step is forecast from the last *observed* value (of its phase), time counts from that
 observation, and a residual over a gap of g steps counts as e^2 / g, which is what a random walk makes of it. A phase
 never observed is forecast as naive does it; without one pair of values a season apart, the one-step residuals stand in
 for the seasonal ones. Arithmetic is numpy in float64: the median of naive and seasonal naive is a value of the history.
@@ -106,7 +106,7 @@ def drift_path(values: Floats, observed: Bools, horizon: int) -> tuple[Floats, F
     raw = np.nan_to_num(fit_walk(values, observed, 1).variance)
     detrended = np.nan_to_num(fit_walk(values - slope * np.arange(steps), observed, 1).variance)
     pairs = observed.sum(1) - 1
-    # One degree of freedom goes to the slope; two points leave none, so their step itself is the only measure of spread.
+    # One degree of freedom goes to the slope; two points leave none, so their step is the measure.
     variance = np.where(pairs > 1, detrended * pairs / np.maximum(pairs - 1, 1), raw)[:, None]
     return values[row, last][:, None] + slope * ahead, np.sqrt(variance * ahead * (1 + ahead / span))
 

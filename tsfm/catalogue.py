@@ -1,0 +1,94 @@
+"""The models a person can name: what `tsfm.list_models()` shows."""
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from html import escape
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from tsfm import registry
+from tsfm.checkpoints import CONFIG, WEIGHTS, embedded, read_card, weightless
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model that `tsfm.forecast(..., model=name)` knows.
+
+    kind         "pretrained" or "baseline"
+    parameters   numbers learned
+    size         bytes on disk
+    licence      of the weights
+    description  a sentence
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    size: int
+    licence: str
+    description: str
+
+
+class ModelList(list[ModelInfo]):
+    """A list of models that prints as a table."""
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table as text, its heading first."""
+        heading: tuple[str, ...] = ("name", "kind", "parameters", "size", "licence", "description")
+        return [
+            heading,
+            *(
+                (one.name, one.kind, f"{one.parameters:,}", f"{one.size / 1e6:.1f} MB", one.licence, one.description)
+                for one in self
+            ),
+        ]
+
+    def to_frame(self) -> Any:
+        """Return the models as a pandas frame, a row each."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self])
+
+    def __repr__(self) -> str:
+        rows = self.rows()
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_html_(self) -> str:
+        heading, *rows = self.rows()
+        cells = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
+        return f"<table><tr>{''.join(f'<th>{cell}</th>' for cell in heading)}</tr>{''.join(cells)}</table>"
+
+
+def list_models() -> ModelList:
+    """Return every model that can be named, the pretrained ones first. Reads no weights."""
+    pretrained = [describe(name, folder) for name, folder in embedded().items()]
+    baselines = [
+        ModelInfo(name, "baseline", 0, 0, "Apache-2.0", first_line(registry.get(name).__doc__)) for name in weightless()
+    ]
+    return ModelList(pretrained + baselines)
+
+
+def describe(name: str, folder: Path) -> ModelInfo:
+    """Return what a checkpoint folder says about its model."""
+    card = read_card(folder)
+    weights = folder / WEIGHTS
+    summary = card.get("description") or first_line(registry.get(card["architecture"]).__doc__)
+    size = weights.stat().st_size + (folder / CONFIG).stat().st_size
+    return ModelInfo(name, "pretrained", parameters(weights), size, card.get("licence", "Apache-2.0"), summary)
+
+
+def parameters(weights: Path) -> int:
+    """Return how many numbers a safetensors file holds, from its header: 8 bytes of length, then JSON."""
+    with weights.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
+
+
+def first_line(text: str | None) -> str:
+    """Return the first line of a docstring."""
+    return (text or "").strip().partition("\n")[0]

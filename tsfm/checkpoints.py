@@ -1,0 +1,150 @@
+"""Checkpoint folders: config.json and model.safetensors, and the models that travel in the package.
+
+    config.json   {"architecture": registered name, "format": 1, "config": the model's whole config,
+                   "weights": {"dtype": "bfloat16" | "float32", "sha256": of model.safetensors}, ...}
+
+Further keys (licence, description, what it was trained on) are kept as they are. A model without weights has
+`"weights": null` and no weights file. Nothing is ever unpickled.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import tsfm.models  # noqa: F401  fills the registry
+from tsfm import registry
+from tsfm.errors import DataError, UnknownName
+
+FORMAT = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def embedded() -> dict[str, Path]:
+    """Return the checkpoint folders that travel in the package, by name."""
+    root = Path(str(files("tsfm") / "pretrained"))
+    return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / CONFIG).is_file()}
+
+
+def weightless() -> list[str]:
+    """Return the names of the registered forecasters that work without weights."""
+    return [name for name in registry.names() if not hasattr(registry.get(name), "Config")]
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the content of config.json, checked as far as every checkpoint has it."""
+    try:
+        card = json.loads((folder / CONFIG).read_text())
+    except FileNotFoundError:
+        raise DataError(f"folder {folder} has no {CONFIG}; give one that `Forecaster.save` wrote") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder / CONFIG} is not valid JSON ({error}); save the model again") from None
+    missing = [key for key in ("architecture", "format", "config", "weights") if key not in card]
+    if missing:
+        raise DataError(f"{folder / CONFIG} has no {', '.join(missing)}; save the model again with `Forecaster.save`")
+    if card["format"] != FORMAT:
+        raise DataError(f"{folder / CONFIG} has format {card['format']!r}, this tsfm reads {FORMAT}; upgrade tsfm")
+    return dict(card)
+
+
+def build(architecture: str, values: Mapping[str, Any]) -> Any:
+    """Return a new model of a registered architecture, from the content of its config."""
+    entry = registry.get(architecture)
+    if not hasattr(entry, "Config"):
+        return entry()
+    fields = {field.name for field in dataclasses.fields(entry.Config)}
+    unknown, missing = sorted(set(values) - fields), sorted(fields - set(values))
+    if unknown or missing:
+        told = [f"does not know {', '.join(unknown)}"] * bool(unknown) + [f"lacks {', '.join(missing)}"] * bool(missing)
+        raise DataError(
+            f"the config of a {architecture!r} checkpoint {' and '.join(told)}; upgrade tsfm or save it again"
+        )
+    return entry(entry.Config(**{name: as_tuples(value) for name, value in values.items()}))
+
+
+def as_tuples(value: Any) -> Any:
+    """Return JSON's lists as the tuples they were."""
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def read(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the model of a folder, in float32 and ready to predict, and its config.json."""
+    card = read_card(folder)
+    try:
+        model = build(card["architecture"], card["config"])
+    except UnknownName as error:
+        raise UnknownName(f"{folder / CONFIG}: {error}; upgrade tsfm or register it first") from None
+    if card["weights"] is None:
+        return model, card
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise DataError(f"folder {folder} has no {WEIGHTS}; tsfm reads safetensors only, copy that file there")
+    found, stated = sha256(path), card["weights"].get("sha256")
+    if found != stated:
+        raise DataError(f"{path} has sha256 {found} but {CONFIG} says {stated}; copy the folder again")
+    try:
+        state = {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(path).items()
+        }
+        model.load_state_dict(state, strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise DataError(f"{path} does not fit its {CONFIG}: {error}; copy the folder again") from None
+    return model.eval(), card
+
+
+def write(model: Any, card: Mapping[str, Any], folder: Path) -> Path:
+    """Write a checkpoint folder that appears complete or not at all; one that is there already is replaced."""
+    if folder.exists() and not (folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))):
+        raise DataError(f"{folder} exists and is not a checkpoint folder; give a new or an empty one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    working = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh = working / "new"
+        fresh.mkdir()
+        content = {**card, "weights": write_weights(model, card, fresh / WEIGHTS)}
+        (fresh / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
+        if folder.exists():
+            folder.rename(working / "old")
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(working)
+    return folder
+
+
+def write_weights(model: Any, card: Mapping[str, Any], path: Path) -> dict[str, str] | None:
+    """Write the weights in the type they were stored in, and return their entry of config.json."""
+    if not isinstance(model, nn.Module):
+        return None
+    name = (card.get("weights") or {}).get("dtype", "float32")
+    state = {
+        key: tensor.detach().cpu().to(DTYPES[name] if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for key, tensor in model.state_dict().items()
+    }
+    save_file(state, path)
+    return {"dtype": name, "sha256": sha256(path)}
+
+
+def new_card(model: Any) -> dict[str, Any]:
+    """Return the config.json of a model that was not loaded from a folder."""
+    names = [name for name in registry.names() if registry.get(name) is type(model)]
+    if not names:
+        raise UnknownName(f"{type(model).__name__} is not registered; decorate it with @tsfm.register(name) to save it")
+    config = dataclasses.asdict(model.config) if hasattr(model, "config") else {}
+    return {"architecture": names[0], "format": FORMAT, "config": config, "weights": None}
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

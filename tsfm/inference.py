@@ -1,0 +1,140 @@
+"""From contexts to quantiles: every step between float64 arrays and a model, the same for every model.
+
+Contexts are batched by length (batching.py), conditioned in float64 (conditioning.py), forecast, averaged over both
+signs where the model asks for it, and brought back to the user's units. Constant series forecast themselves.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsfm.batch import Batch
+from tsfm.batching import Context, Plan, Positions, bucket_length, memory_for_batches, stack
+from tsfm.conditioning import condition, restore
+from tsfm.errors import DataError, TsfmError
+from tsfm.options import check_optional
+from tsfm.progress import Progress
+
+# B series, C context steps, H horizon, Q quantile levels.
+
+Floats = NDArray[np.float64]
+
+
+class Model(Protocol):
+    """What a registered forecaster is asked for. Optional attributes, with what their absence means:
+
+    patch             contexts are padded to a multiple of it (1)
+    any_level         any quantile level can be asked of `predict`, not only `levels` (False)
+    sign_symmetric    the forecasts of x and of -x are to be averaged (False)
+    input_dtype       of a batch's values (float32)
+    bytes_per_series  method of (context, horizon): memory one series takes inside `predict`
+    """
+
+    levels: tuple[float, ...]
+    max_context: int | None
+
+    def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float]) -> Tensor:
+        """Return quantiles (B, H, Q) in the batch's units, non-decreasing in the level."""
+        ...
+
+
+def knots_for(model: Model, levels: Sequence[float]) -> tuple[float, ...]:
+    """Return the levels to ask the model for, increasing: its own, and those asked if it can give any."""
+    own = set(model.levels)
+    return tuple(sorted(own | set(levels) if getattr(model, "any_level", False) else own))
+
+
+def longest_context(model: Model, asked: int | None) -> int | None:
+    """Return the most steps to read: what was asked for, within what the model can."""
+    limits = [limit for limit in (asked, model.max_context) if limit is not None]
+    return min(limits, default=None)
+
+
+def bytes_per_series(model: Model, context: int, horizon: int) -> int:
+    """Return the memory one series takes on its way through the model: as the model says, else a rough bound."""
+    if hasattr(model, "bytes_per_series"):
+        return int(model.bytes_per_series(context, horizon))
+    return 256 * context + 32 * horizon * len(model.levels)
+
+
+def plan_batches(
+    model: Model, device: torch.device, lengths: Sequence[int], horizon: int, batch_size: int | None
+) -> Plan:
+    """Return how contexts of these lengths go through the model."""
+    patch = int(getattr(model, "patch", 1))
+    size = check_optional(batch_size, "batch_size", "batch_size=64")
+    padded = np.array([bucket_length(length, patch) for length in lengths], np.int64)
+    return Plan(padded, size, memory_for_batches(device), lambda length: bytes_per_series(model, length, horizon))
+
+
+def quantiles(
+    model: Model,
+    device: torch.device,
+    contexts: Sequence[Context],
+    horizon: int,
+    season: Sequence[int] | None,
+    knots: tuple[float, ...],
+    *,
+    batch_size: int | None = None,
+    progress: bool | None = False,
+) -> list[Floats]:
+    """Return the quantiles (H, Q) of every context at the knots, in the user's units, not clipped."""
+    seasons = np.ones(len(contexts), np.int64) if season is None else np.asarray(season, np.int64)
+    if len(seasons) != len(contexts):
+        raise DataError(f"season has {len(seasons)} entries for {len(contexts)} series; give one a series")
+    shape = (horizon, len(knots))
+    found = [np.empty(0) if one.constant is None else np.full(shape, one.constant) for one in contexts]
+    moving = [position for position, one in enumerate(contexts) if one.constant is None]
+
+    def work(length: int, chosen: Positions) -> None:
+        positions = [moving[row] for row in chosen]
+        batch = stack([contexts[position] for position in positions], length)
+        results = predict(model, device, batch, seasons[positions], horizon, knots)
+        for position, result in zip(positions, results, strict=True):
+            found[position] = result
+
+    plan = plan_batches(model, device, [len(contexts[position].values) for position in moving], horizon, batch_size)
+    with Progress(len(moving), progress) as bar:
+        plan.run(work, bar.advance)
+    return found
+
+
+def predict(
+    model: Model,
+    device: torch.device,
+    contexts: Floats,
+    season: NDArray[np.int64],
+    horizon: int,
+    knots: tuple[float, ...],
+) -> Floats:
+    """Return quantiles (B, H, Q) of one batch of padded contexts (B, C), in the user's units."""
+    dtype: torch.dtype = getattr(model, "input_dtype", torch.float32)
+    conditioned = condition(contexts, centre=dtype != torch.float64)
+    batch = Batch(
+        torch.from_numpy(conditioned.values).to(device, dtype),
+        torch.from_numpy(conditioned.observed).to(device),
+        torch.from_numpy(season).to(device),
+    )
+    with torch.inference_mode():
+        predicted = both_signs(model, batch, horizon, knots).double().cpu().numpy()
+    if not np.isfinite(predicted).all():
+        row = int(np.flatnonzero(~np.isfinite(predicted).all((1, 2)))[0])
+        raise TsfmError(
+            f"{type(model).__name__} gave a value that is not finite for a context of {contexts.shape[1]} steps ending "
+            f"in {contexts[row, -3:].tolist()}; try precision='fp32', and please report it with this series"
+        )
+    return restore(predicted, conditioned)
+
+
+def both_signs(model: Model, batch: Batch, horizon: int, knots: tuple[float, ...]) -> Tensor:
+    """Average f(x) with what f(-x) says of x, for a model that asks for it: an odd function of x comes out."""
+    predicted = model.predict(batch, horizon, knots)
+    if not getattr(model, "sign_symmetric", False):
+        return predicted
+    mirrored = [round(1.0 - level, 12) for level in reversed(knots)]
+    opposite = model.predict(Batch(-batch.values, batch.observed, batch.season), horizon, mirrored)
+    return 0.5 * (predicted - opposite.flip(-1))

@@ -1,0 +1,167 @@
+"""The front door: `tsfm.load` finds a model and keeps it, `tsfm.forecast` does everything in one call."""
+
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tsfm import kernels, registry
+from tsfm.checkpoints import CONFIG, WEIGHTS, build, embedded, new_card, read, weightless
+from tsfm.errors import DataError, UnknownName
+from tsfm.forecaster import Forecaster
+from tsfm.options import DECILES, check_choice
+from tsfm.prediction import Forecast
+
+DEFAULT_MODEL = "moe-decoder-tiny"
+PRECISIONS = ("auto", "fp32", "bf16")
+
+_loaded: dict[tuple[object, ...], Forecaster] = {}
+_lock = threading.Lock()
+
+
+def load(name_or_folder: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Forecaster:
+    """Return the forecaster of a name (see `tsfm.list_models()`) or of a local checkpoint folder.
+
+    device     "auto" takes an accelerator where there is one; else as torch names devices: "cpu", "cuda:1"
+    precision  "fp32", "bf16", or "auto": what measures faster on this device within the accuracy promised
+
+    The same name on the same device in the same precision gives the same object; threads may share it. `UnknownName`
+    lists the names that exist; `DataError` tells what is wrong with a folder. Nothing is downloaded.
+    """
+    check_choice(precision, "precision", PRECISIONS)
+    where = choose_device(device)
+    if not isinstance(name_or_folder, str | os.PathLike):
+        raise DataError(f"model={name_or_folder!r} is neither a name nor a folder; give one such as {DEFAULT_MODEL!r}")
+    name = os.fspath(name_or_folder)
+    folder = find(name)
+    key = (name if folder is None else stamp(folder), str(where), precision)
+    with _lock:
+        if key not in _loaded:
+            _loaded[key] = place(name, folder, where, precision)
+        return _loaded[key]
+
+
+def forecast(
+    data: Any,
+    horizon: int | None = None,
+    *,
+    model: str | os.PathLike[str] | Forecaster = DEFAULT_MODEL,
+    quantile_levels: Iterable[float] = DECILES,
+    future: Any = None,
+    static: Any = None,
+    id: str | None = None,
+    time: str | None = None,
+    target: str | list[str] | None = None,
+    freq: str | None = None,
+    context: int | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    effort: str = "fast",
+    clip: str | None = "auto",
+    errors: str = "raise",
+    seed: int = 0,
+    progress: bool | None = None,
+    offline: bool = False,
+) -> Forecast:
+    """Forecast whatever is given, one series or many, with quantiles.
+
+    data             a list, array, tensor, ragged list, dictionary of arrays, pandas Series, wide or long frame
+                     (pandas, polars, Arrow), GluonTS data set, path of a CSV or parquet file; NaN where missing
+    horizon          steps ahead; None chooses by frequency and says so in the provenance
+    model            a name (`tsfm.list_models()`), a checkpoint folder, or what `tsfm.load` returned
+    quantile_levels  inside (0, 1); `.quantile(any)` works afterwards too
+    future, static   known future values and constant attributes, for models that use them
+    id, time, target names of the columns of a long frame, where they are not found by themselves
+    freq             frequency as pandas names it, where it cannot be seen from the time stamps
+    context          the most steps of history to read; None: as many as the model can
+    batch_size       series at a time; None goes by memory. Never changes a forecast
+    device           "auto", or as torch names devices
+    precision        "auto", "fp32" or "bf16"
+    effort           "best" allows a model to take longer for accuracy; no model so far has more to give than in "fast",
+                     and the provenance says so. Averaging over both signs is part of "fast" where a model needs it
+    clip             "auto": nothing below zero where all the history is >= 0; None: as the model says
+    errors           "raise" lists every bad series; "skip" forecasts the rest and lists them in `.skipped`
+    seed             of whatever a model draws at random; models that draw nothing ignore it
+    progress         True or False force a bar; None shows one on long work where somebody watches
+    offline          True forbids any download; the models so far need none
+
+    Raises `DataError` or `UnknownName` (both `TsfmError`), naming the series, the value and the remedy.
+    """
+    check_choice(offline, "offline", (True, False))
+    if isinstance(model, Forecaster):
+        if (device, precision) != ("auto", "auto"):
+            raise DataError("a loaded model has its device and precision; give them to tsfm.load(name, device=...)")
+        forecaster = model
+    else:
+        forecaster = load(model, device=device, precision=precision)
+    return forecaster.forecast(
+        data,
+        horizon,
+        quantile_levels=quantile_levels,
+        future=future,
+        static=static,
+        id=id,
+        time=time,
+        target=target,
+        freq=freq,
+        context=context,
+        batch_size=batch_size,
+        effort=effort,
+        clip=clip,
+        errors=errors,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def choose_device(asked: str) -> torch.device:
+    """Return the device asked for; "auto" is an accelerator where there is one."""
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"device={asked!r} cannot be used here ({reason}); give 'auto' or 'cpu'") from None
+    return device
+
+
+def find(name: str) -> Path | None:
+    """Return the checkpoint folder of a name or path, None for a baseline."""
+    if name in weightless():
+        return None
+    if name in embedded():
+        return embedded()[name]
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    known = ", ".join([*embedded(), *weightless()])
+    reason = "is an architecture without weights" if name in registry.names() else "is not known"
+    raise UnknownName(f"model {name!r} {reason}; there are {known}, or give a folder with {CONFIG} and {WEIGHTS}")
+
+
+def stamp(folder: Path) -> tuple[object, ...]:
+    """Return what tells a folder's content from an earlier one under the same path."""
+    times = [path.stat().st_mtime_ns for path in (folder / CONFIG, folder / WEIGHTS) if path.is_file()]
+    return (str(folder), *times)
+
+
+def place(name: str, folder: Path | None, device: torch.device, precision: str) -> Forecaster:
+    """Read or build the model, and put it on its device in its precision."""
+    if folder is None:
+        model = build(name, {})
+        card = new_card(model)
+    else:
+        model, card = read(folder)
+    if hasattr(model, "to"):
+        model = model.to(device)
+    dtype: torch.dtype = getattr(model, "input_dtype", torch.float32)
+    if hasattr(model, "set_precision"):
+        dtype = kernels.choose_precision(device, precision)
+        model.set_precision(dtype)
+    shown = name if folder is None or name in embedded() else str(folder)
+    return Forecaster(model, shown, device=device, precision=str(dtype).removeprefix("torch."), card=card)
