@@ -12,15 +12,15 @@ OPTIONAL = ("triton", "pyarrow", "polars", "matplotlib", "gluonts", "huggingface
 def doctor() -> None:
     """Show versions, device, kernel path and precision, and test the embedded models."""
     from rich.console import Console
-
-    console = Console(highlight=False)
-    for name, value, why in versions():
-        console.print(f"{name:<18}{value:<28}[dim]{why}[/dim]")
+    from rich.table import Table
 
     from tsfm import kernels
 
-    for name, value, why in kernels.describe():
-        console.print(f"{name:<18}{value:<28}[dim]{why}[/dim]")
+    console = Console(highlight=False)
+    table = Table.grid("what", "value", "why", padding=(0, 2))
+    for what, value, why in [*versions(), *kernels.describe()]:
+        table.add_row(what, value, why)
+    console.print(table)
 
     from tsfm.checkpoints import embedded
     from tsfm.cli.parity import compare

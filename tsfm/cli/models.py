@@ -10,7 +10,9 @@ def models() -> None:
     import tsfm
 
     heading, *rows = tsfm.list_models().rows()
-    table = Table(*heading, box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in heading:
+        table.add_column(title, no_wrap=title != "description")
     for row in rows:
         table.add_row(*row)
     Console(highlight=False).print(table)
