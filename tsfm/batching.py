@@ -19,8 +19,6 @@ from tsfm.errors import DataError, TsfmError
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
-# Larger batches than these were not measured faster on a processor, and they leave a small machine its memory.
-HOST_MEMORY = 256 * 2**20
 LARGEST_BATCH = 2048
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
@@ -69,11 +67,6 @@ def stack(contexts: Sequence[Context], length: int) -> Floats:
     for row, context in zip(padded, contexts, strict=True):
         row[length - len(context.values) :] = context.values
     return padded
-
-
-def memory_for_batches(device: torch.device) -> int:
-    """Return the bytes one batch may take: half of what is free on an accelerator, 256 MB of a host's memory."""
-    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else HOST_MEMORY
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsfm.batch import Batch
-from tsfm.batching import Context, Plan, Positions, bucket_length, memory_for_batches, stack
+from tsfm.batching import Context, Plan, Positions, bucket_length, stack
 from tsfm.conditioning import condition, restore
 from tsfm.errors import DataError, TsfmError
+from tsfm.kernels import memory_for_batches
 from tsfm.options import check_optional
 from tsfm.progress import Progress
 

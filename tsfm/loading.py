@@ -32,7 +32,7 @@ def load(name_or_folder: str | os.PathLike[str], *, device: str = "auto", precis
     lists the names that exist; `DataError` tells what is wrong with a folder. Nothing is downloaded.
     """
     check_choice(precision, "precision", PRECISIONS)
-    where = choose_device(device)
+    where = kernels.choose_device(device)
     if not isinstance(name_or_folder, str | os.PathLike):
         raise DataError(f"model={name_or_folder!r} is neither a name nor a folder; give one such as {DEFAULT_MODEL!r}")
     name = os.fspath(name_or_folder)
@@ -116,19 +116,6 @@ def forecast(
         seed=seed,
         progress=progress,
     )
-
-
-def choose_device(asked: str) -> torch.device:
-    """Return the device asked for; "auto" is an accelerator where there is one."""
-    if asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(asked)
-        torch.empty(1, device=device)
-    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"device={asked!r} cannot be used here ({reason}); give 'auto' or 'cpu'") from None
-    return device
 
 
 def find(name: str) -> Path | None:

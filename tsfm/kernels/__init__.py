@@ -8,12 +8,15 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from tsfm.errors import DataError
 from tsfm.kernels.moe import rows_matmul
 
-__all__ = ["choose_precision", "describe", "expert_mlp"]
+__all__ = ["choose_device", "choose_precision", "describe", "expert_mlp", "memory_for_batches"]
+
+# Larger batches than these were not measured faster on a processor, and they leave a small machine its memory.
+HOST_MEMORY = 256 * 2**20
 
 # T tokens, D width, E experts, K experts a token, F expert width, R = T * K routed rows.
 
@@ -47,6 +50,24 @@ def _cpu_bf16() -> tuple[bool, str]:
     if has_amx or has_avx:
         return True, f"{capability} with {'AMX' if has_amx else 'AVX512-BF16'}"
     return False, f"{capability} without bf16 instructions"
+
+
+def choose_device(asked: str = "auto") -> torch.device:
+    """Device of a name as torch gives it; "auto" is an accelerator where there is one."""
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"device={asked!r} cannot be used here ({reason}); give 'auto' or 'cpu'") from None
+    return device
+
+
+def memory_for_batches(device: torch.device) -> int:
+    """Bytes one batch may take: half of what is free on an accelerator, 256 MB of a host's memory."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else HOST_MEMORY
 
 
 def choose_precision(device: torch.device, asked: str = "auto") -> torch.dtype:
