@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -53,19 +54,17 @@ def chosen(suite: Sequence[Configuration], datasets: Sequence[str] | None, terms
 
 def table_of(rows: Sequence[Row], title: str) -> Table:
     """Rows as a person reads them: errors, and ratios to the seasonal naive forecast."""
-    table = Table(title=title)
-    table.add_column("configuration")
-    for name in ("windows", "MASE", "CRPS", "cover 80", "MASE ratio", "CRPS ratio", "seconds"):
-        table.add_column(name, justify="right")
-    table.add_column("note")
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("configuration", no_wrap=True)
+    for name in ("windows", "MASE", "CRPS", "80% in", "MASE ratio", "CRPS ratio", "seconds"):
+        table.add_column(name, justify="right", min_width=6)
     for row in rows:
         table.add_row(
             row.configuration,
-            f"{row.windows}/{row.available}",
+            str(row.windows),
             *(f"{value:.4g}" for value in (row.mase, row.crps, row.coverage80)),
             *(f"{value:.3f}" for value in (row.mase_ratio, row.crps_ratio)),
             f"{row.seconds:.1f}",
-            row.note,
         )
     return table
 
@@ -135,6 +134,9 @@ def main() -> int:
         console.print(f"[red]{error}")
         return 1
     console.print(table_of(rows, f"{model}, {options.split} windows"))
+    for row in rows:
+        if row.note:
+            console.print(f"{row.configuration}: {row.note}", soft_wrap=True)
     console.print(summary_line(rows, "all"), soft_wrap=True)
     for term in options.terms if len(options.terms) > 1 else ():
         console.print(summary_line(rows, term, term=term), soft_wrap=True)

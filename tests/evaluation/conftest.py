@@ -30,13 +30,13 @@ def made_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def script(checkout: Path) -> Iterator[Callable[[str], ModuleType]]:
     """Import a script of `evaluation/` by name."""
-    names = []
+    names = set()
 
     def load(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(f"script_{name}", checkout / "evaluation" / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        names.append(spec.name)
+        names.add(spec.name)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         return module
