@@ -6,8 +6,8 @@ to the data on the way in (`Repair`), so that nothing is repaired silently.
 """
 
 from collections import Counter
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Origin:
                 "gluonts"
     id, time, target   the user's column names, None where there is no such column
     details     what one family alone needs (names, dtypes, the frame library)
+    give_back   the adapter's function that puts (H,) arrays, one a series, back into the family
     """
 
     family: str
@@ -50,6 +51,7 @@ class Origin:
     target: Any = None
     backend: str = "pandas"
     details: dict[str, Any] = field(default_factory=dict)
+    give_back: "Callable[[Panel, list[Floats]], Any] | None" = None
 
 
 @dataclass
@@ -101,3 +103,29 @@ class Panel:
     def past_index(self, i: int) -> "pd.Index[Any]":
         """The time stamps of series `i` as they stand after the repairs, one a value."""
         return self.index[i].past()
+
+    def future_times(self, horizon: int) -> "pd.Index[Any]":
+        """The stamps of `future_index` of all series, one series after the other: n * H entries, made together."""
+        return self.index[0].futures(self.index, horizon) if self.index else pd.RangeIndex(0)
+
+    def take(self, positions: Sequence[int]) -> "Panel":
+        """A panel of some of the series, in the order of the positions; the arrays are shared."""
+
+        def picked(columns: dict[str, list[Any]] | None) -> dict[str, list[Any]] | None:
+            return columns and {name: [column[i] for i in positions] for name, column in columns.items()}
+
+        return replace(
+            self,
+            ids=[self.ids[i] for i in positions],
+            values=[self.values[i] for i in positions],
+            index=[self.index[i] for i in positions],
+            past_covariates=picked(self.past_covariates),
+            future_covariates=picked(self.future_covariates),
+            static=picked(self.static),
+        )
+
+    def give_back(self, arrays: Sequence[Floats]) -> Any:
+        """The (H,) arrays, one a series, in the family the data came in; a dictionary by id where no adapter made it."""
+        if self.origin.give_back is None:
+            return dict(zip(self.ids, arrays, strict=True))
+        return self.origin.give_back(self, list(arrays))

@@ -131,6 +131,11 @@ class TimeIndex:
         """The `horizon` stamps after the history, in the user's own index type, unit and time zone."""
         return self.clock.index(self._ticks(np.arange(self.length, self.length + horizon)))
 
+    @staticmethod
+    def futures(indexes: "Sequence[TimeIndex]", horizon: int) -> "pd.Index[Any]":
+        """`future_times`, reached through an axis by those who may not import this module."""
+        return future_times(indexes, horizon)
+
     def _ticks(self, steps: Ticks) -> Ticks:
         return absolute_ticks([self], steps[None])[0]
 
