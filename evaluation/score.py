@@ -57,7 +57,7 @@ def table_of(rows: Sequence[Row], title: str) -> Table:
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("configuration", no_wrap=True)
     for name in ("windows", "MASE", "CRPS", "80% in", "MASE ratio", "CRPS ratio", "seconds"):
-        table.add_column(name, justify="right", min_width=6)
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.configuration,
@@ -124,6 +124,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Score, print, store."""
     options, console = arguments(), Console()
+    console.width = max(console.width, 100)  # or a piped table is cut at 80 columns
     torch.manual_seed(options.seed)
     model = Path(options.model).name if Path(options.model).is_dir() else options.model
     try:
@@ -138,7 +139,8 @@ def main() -> int:
         if row.note:
             console.print(f"{row.configuration}: {row.note}", soft_wrap=True)
     console.print(summary_line(rows, "all"), soft_wrap=True)
-    for term in options.terms if len(options.terms) > 1 else ():
+    terms = list(dict.fromkeys(row.configuration.rpartition("/")[2] for row in rows))
+    for term in terms if len(terms) > 1 else ():
         console.print(summary_line(rows, term, term=term), soft_wrap=True)
     console.print(summary_line(rows, "the first twelve, short", datasets=FIRST_TWELVE, term="short"), soft_wrap=True)
     return 0
