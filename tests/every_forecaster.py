@@ -1,0 +1,40 @@
+"""Every registered forecaster, ready to use: baselines as they are, models with weights small and randomly initialised.
+
+A random model keeps every promise that does not speak of accuracy, so a new entry of the registry is tested before it
+is trained. The checkpoints that travel in the package are added to them.
+"""
+
+import sys
+from functools import cache
+
+import torch
+
+import tsfm.models  # noqa: F401  fills the registry
+from tsfm import registry
+from tsfm.checkpoints import embedded
+from tsfm.forecaster import Forecaster
+from tsfm.loading import load
+
+
+def forecaster_names() -> list[str]:
+    """Names for `forecaster_named`, in the registry's order and then the embedded ones."""
+    return [*registry.names(), *embedded()]
+
+
+@cache
+def forecaster_named(name: str) -> Forecaster:
+    """A forecaster in float32 (baselines: float64) on the processor."""
+    if name in embedded():
+        return load(name, device="cpu", precision="fp32")
+    entry = registry.get(name)
+    if not hasattr(entry, "Config"):
+        return Forecaster(entry(), name, precision="float64")
+    presets = sys.modules[entry.__module__].PRESETS
+    torch.manual_seed(0)
+    smallest = min((entry(config) for config in presets.values()), key=parameters)
+    return Forecaster(smallest.eval(), f"{name} (random)")
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """How many numbers a model has."""
+    return sum(weight.numel() for weight in model.parameters())
