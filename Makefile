@@ -20,7 +20,7 @@ help:
 	@echo "make quick      the tests a person waits for, under 3 minutes"
 	@echo "make check      format, lint, types and layers, in seconds"
 	@echo "make bench      measure again what evaluation/results holds"
-	@echo "make notebooks  execute notebooks/*.py and write the paired .ipynb"
+	@echo "make notebooks  execute notebooks/*.py, write the paired .ipynb and the picture of the README"
 
 forecast: $(VENV)/.plot
 	$(BIN)/tsfm forecast --demo --plot forecast.png
@@ -46,6 +46,7 @@ bench: $(VENV)/.dev
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/regenerate.py
+	$(BIN)/tsfm forecast --demo --plot notebooks/airports.png
 
 # pandas 3 in an environment of its own: gluonts and statsforecast still need pandas 2.
 pandas3:

@@ -1,4 +1,4 @@
-"""Execute the notebooks: `notebooks/NN_name.py` (jupytext percent script, the source) -> `NN_name.ipynb` (with figures).
+"""Execute the notebooks: `notebooks/NN_name.py` (a jupytext percent script, the source) -> `NN_name.ipynb`.
 
     python notebooks/regenerate.py [NAME ...]     all of them, or those whose file name starts with NAME
 

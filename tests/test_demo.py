@@ -22,7 +22,10 @@ def test_the_demo_set_has_three_airports_without_gaps():
 
 
 def test_the_demo_set_is_the_file_that_was_checked_for_overlap():
-    assert hashlib.sha256(demo_path().read_bytes()).hexdigest() == "3a6d3214f61b013039d0d4c231d236c26b719c09b078af5f12964d4025602bf5"
+    assert (
+        hashlib.sha256(demo_path().read_bytes()).hexdigest()
+        == "3a6d3214f61b013039d0d4c231d236c26b719c09b078af5f12964d4025602bf5"
+    )
 
 
 def fingerprints(values: np.ndarray, stride: int) -> set[bytes]:
