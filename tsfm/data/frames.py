@@ -1,0 +1,176 @@
+"""Frames and series of pandas become a panel; what is needed to give the same kind back goes into the origin."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsfm.data.arrays import to_array, to_floats
+from tsfm.data.clocks import Clock, Ticks
+from tsfm.data.columns import Roles, find_roles
+from tsfm.data.intake import Intake
+from tsfm.data.repairs import series_name
+from tsfm.data.rows import is_nested, take_rows
+from tsfm.data.stamps import read_times
+from tsfm.data.tables import Long, take_long, take_wide
+from tsfm.data.timeaxis import Frequency, TimeIndex, untimed
+from tsfm.errors import DataError
+from tsfm.panel import Origin, Repair
+
+# n series, R rows.
+
+
+def take_series(series: "pd.Series[Any]", series_id: Hashable, freq: Frequency | None, intake: Intake) -> None:
+    """File one pandas Series; row labels that are no time count for nothing, and that is told."""
+    raw = to_array(series)
+    column = to_floats(raw)
+    if len(series) == 0:
+        intake.add_raw(series_id, [], untimed(0))
+        return
+    clock, ticks = _index_times(series.index, [series_id], intake)
+    if clock.kind == "none":
+        intake.add_raw(series_id, raw, untimed(len(series), freq))
+        return
+    take_wide([series_id], clock, ticks, [column], [raw], freq, intake)
+
+
+def _index_times(index: Any, ids: list[Hashable], intake: Intake) -> tuple[Clock, Ticks]:
+    """Clock and ticks of an index; the clock is "none" where the index holds labels and no time."""
+    if isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1:
+        return Clock(), np.arange(len(index))
+    name = index.name if index.name is not None else "index"
+    words = pd.api.types.is_string_dtype(index.dtype) or index.dtype == object
+    try:
+        clock, ticks, note = read_times(index, name, lambda row: series_name(ids[0]) if len(ids) == 1 else "the frame")
+    except DataError:
+        if not words or _looks_like_time(index):
+            raise
+        clock, ticks, note = Clock(), np.arange(len(index)), "row labels are no times, so rows count 0, 1, 2..."
+    if clock.kind == "integer" and not _counts(ticks):
+        clock, note = Clock(), "row labels do not count evenly, so rows count 0, 1, 2..."
+    if note:
+        intake.repairs += [Repair(i, "time", len(index), f"{series_name(i)}: {note}") for i in ids]
+    return clock, ticks
+
+
+def _counts(ticks: Ticks) -> bool:
+    """True where integer labels are distinct and most follow one another by the same step."""
+    steps = np.diff(np.sort(ticks))
+    return len(ticks) < 2 or bool(
+        steps.min() > 0 and np.mean(steps % steps.min() == 0) == 1 and np.median(steps) == steps.min()
+    )
+
+
+def _looks_like_time(index: Any) -> bool:
+    """True where at least the first label starts like a date."""
+    kind = pd.api.types.infer_dtype(index, skipna=True)
+    return kind in ("datetime", "date", "period") or bool(
+        pd.Series(index[:1]).astype(str).str.match(r"^\s*\d{1,4}[-/.]\d").all()
+    )
+
+
+def take_frame(frame: pd.DataFrame, given: dict[str, Any], freq: Frequency | None, intake: Intake) -> Origin:
+    """File every series of a pandas frame, wide or long; returns where it came from."""
+    if frame.empty:
+        raise DataError("the frame has no rows or no columns; give at least one row and one numeric column")
+    levels: list[Any] = []
+    if isinstance(frame.index, pd.MultiIndex):
+        levels = list(frame.index.names)
+        frame, given = _flatten(frame, given)
+    roles = find_roles(frame, given["id"], given["time"], given["target"])
+    if roles.target is not None and is_nested(frame[roles.target]):
+        return take_rows(frame.to_dict("records"), _with_roles(given, roles), freq, intake, family="nested")
+    if roles.series is not None:
+        return _take_wide_frame(frame, roles, freq, intake)
+    return _take_long_frame(frame, roles, freq, intake, levels)
+
+
+def _with_roles(given: dict[str, Any], roles: Roles) -> dict[str, Any]:
+    return {**given, "id": roles.id, "time": given["time"], "target": roles.target}
+
+
+def _flatten(frame: pd.DataFrame, given: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A frame indexed by (id, time) as columns."""
+    if frame.index.nlevels != 2:
+        raise DataError(f"the index has {frame.index.nlevels} levels; keep two, the id and the time, or reset_index()")
+    names = [name if name is not None else role for name, role in zip(frame.index.names, ("id", "time"), strict=True)]
+    taken = [name for name in names if name in frame.columns]
+    if taken:
+        raise DataError(f"{taken[0]!r} names both an index level and a column; rename one")
+    flat = pd.DataFrame(frame).set_axis(frame.index.set_names(names)).reset_index()
+    return flat, {**given, "id": given["id"] or names[0], "time": given["time"] or names[1]}
+
+
+def _take_wide_frame(frame: pd.DataFrame, roles: Roles, freq: Frequency | None, intake: Intake) -> Origin:
+    ids: list[Hashable] = list(roles.series or [])
+    details: dict[str, Any] = {"columns": frame.columns, "index_name": frame.index.name}
+    origin = Origin("wide", time=roles.time, details=details)
+    if roles.time is not None:
+        owner = "the frame" if len(ids) > 1 else series_name(ids[0])
+        clock, ticks, note = read_times(frame[roles.time], roles.time, lambda row: owner)
+        if note:
+            intake.repairs += [Repair(i, "time", len(frame), f"{series_name(i)}: {note}") for i in ids]
+    else:
+        clock, ticks = _index_times(frame.index, ids, intake)
+    raws = [to_array(frame[column]) for column in ids]
+    if clock.kind == "none":
+        for series_id, raw in zip(ids, raws, strict=True):
+            intake.add_raw(series_id, raw, untimed(len(frame), freq))
+        return origin
+    take_wide(ids, clock, ticks, [to_floats(raw) for raw in raws], raws, freq, intake)
+    return origin
+
+
+def _take_long_frame(
+    frame: pd.DataFrame, roles: Roles, freq: Frequency | None, intake: Intake, levels: list[Any]
+) -> Origin:
+    ids, codes = _series_of_rows(frame, roles)
+
+    def owner(row: int) -> str:
+        return series_name(ids[int(codes[row])])
+
+    raw = to_array(frame[roles.target])
+    column = to_floats(raw)
+    extra = {str(name): to_floats(frame[name]).values for name in roles.extra}
+    origin = Origin("long", roles.id, roles.time, roles.target, details={"levels": levels, "time_in_index": False})
+    if roles.time is None and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex):
+        origin.details["time_in_index"] = True
+        origin.details["index_name"] = frame.index.name
+        times: Any = frame.index
+    elif roles.time is None:
+        times = None
+    else:
+        times = frame[roles.time]
+    if times is None:
+        clock, ticks, note = Clock("none"), _positions(codes), ""
+    else:
+        clock, ticks, note = read_times(times, roles.time if roles.time is not None else "index", owner)
+    if note:
+        counts = np.bincount(codes, minlength=len(ids)).tolist()
+        intake.repairs += [Repair(i, "time", n, f"{series_name(i)}: {note}") for i, n in zip(ids, counts, strict=True)]
+    if roles.id is not None:
+        origin.details["id_dtype"] = frame[roles.id].dtype
+    take_long(Long(ids, codes, clock, ticks, column, raw, extra), None if clock.kind == "none" else freq, intake)
+    if clock.kind == "none":
+        intake.index = [TimeIndex(clock, freq, 0, index.length) for index in intake.index]
+    return origin
+
+
+def _series_of_rows(frame: pd.DataFrame, roles: Roles) -> tuple[list[Hashable], Ticks]:
+    """Ids in order of appearance, and the position in them of every row's id."""
+    if roles.id is None:
+        return [roles.target], np.zeros(len(frame), dtype=np.int64)
+    codes, names = pd.factorize(frame[roles.id])
+    lost = np.flatnonzero(codes < 0)
+    if len(lost):
+        raise DataError(
+            f"column {roles.id!r} has no id in {len(lost)} rows (first: row {int(lost[0])}); "
+            f"fill them or drop them with dropna(subset=[{roles.id!r}])"
+        )
+    return list(pd.Index(names).tolist()), codes.astype(np.int64)
+
+
+def _positions(codes: Ticks) -> Ticks:
+    """Row number within each series, for long frames without a time."""
+    return pd.Series(codes).groupby(codes).cumcount().to_numpy(dtype=np.int64)

@@ -1,0 +1,167 @@
+"""Stamps: any column or index that holds time becomes a clock and int64 ticks.
+
+Dates may be stamps of any unit with or without a time zone, periods, time spans, text, integers that count steps, or
+integers written as 20240131. Text that can be read in two ways (03/04/2024) is refused, never guessed.
+"""
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsfm.data.clocks import Clock, Ticks, naive_ticks
+from tsfm.errors import DataError
+
+SLASHED = r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4}|\d{2})(?!\d)"
+QUARTER = re.compile(r"^\s*\d{4}[ -]?Q[1-4]\s*$|^\s*Q[1-4][ -]?\d{4}\s*$", re.IGNORECASE)
+Owner = Callable[[int], str]
+Read = tuple[Clock, Ticks, str]
+
+
+def read_times(column: Any, name: str, owner: Owner) -> Read:
+    """Clock, ticks (T,) and a note on how text or numbers were read ("" when the column held stamps).
+
+    name    the column's name, for messages
+    owner   row -> the series it belongs to, as messages call it
+    """
+    stamps: Any = column if isinstance(column, pd.Index) else pd.Index(column)
+    note = ""
+    if stamps.dtype == object or pd.api.types.is_string_dtype(stamps.dtype) or stamps.dtype == "category":
+        stamps, note = _from_objects(pd.Index(stamps.astype(object)), name, owner)
+    missing = np.flatnonzero(np.asarray(stamps.isna()))
+    if len(missing):
+        row = int(missing[0])
+        raise DataError(
+            f"{owner(row)} has {len(missing)} rows without a time in column {name!r} (first: row {row}); "
+            f"fill them or drop them with dropna(subset=[{name!r}])"
+        )
+    if not isinstance(stamps, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex):
+        return _from_numbers(stamps, name, owner)
+    return (*_from_stamps(stamps, name), note)
+
+
+def _from_stamps(stamps: Any, name: str) -> tuple[Clock, Ticks]:
+    if isinstance(stamps, pd.PeriodIndex):
+        return Clock("period", period=stamps.freqstr), np.asarray(stamps.asi8)
+    if isinstance(stamps, pd.TimedeltaIndex):
+        clock = Clock("timedelta", stamps.unit)
+        return clock, naive_ticks(stamps, clock.tick)
+    clock = Clock("datetime", stamps.unit, stamps.tz)
+    try:
+        return clock, naive_ticks(stamps.tz_convert(None) if stamps.tz is not None else stamps, clock.tick)
+    except (OverflowError, pd.errors.OutOfBoundsDatetime):
+        raise DataError(f"column {name!r} has times too far away to count ({stamps.min()} to {stamps.max()})") from None
+
+
+def _from_numbers(stamps: Any, name: str, owner: Owner) -> Read:
+    """Integers that count steps, or dates written as eight digits."""
+    if not pd.api.types.is_numeric_dtype(stamps.dtype) or pd.api.types.is_bool_dtype(stamps.dtype):
+        raise DataError(f"column {name!r} holds {stamps.dtype} values, which are no time; name another with time=")
+    numbers = np.asarray(stamps)
+    whole = np.asarray(np.floor(numbers) == numbers) if numbers.dtype.kind == "f" else np.ones(len(numbers), dtype=bool)
+    if not whole.all():
+        row = int(np.flatnonzero(~whole)[0])
+        raise DataError(
+            f"{owner(row)} has the time {numbers[row]} in column {name!r}, which is no whole number; "
+            "use dates, or integers that count steps"
+        )
+    ticks = numbers.astype(np.int64)
+    if len(ticks) and ticks.min() >= 1000_01_01 and ticks.max() <= 9999_12_31:
+        dates = pd.to_datetime(pd.Series(ticks.astype(str)), format="%Y%m%d", errors="coerce")
+        if dates.notna().all():
+            clock, ticks = _from_stamps(pd.DatetimeIndex(dates), name)
+            return clock, ticks, f"integers in column {name!r} were read as dates (YYYYMMDD)"
+    return Clock("integer"), ticks, ""
+
+
+def _from_objects(stamps: Any, name: str, owner: Owner) -> tuple[Any, str]:
+    """Stamps from a column of Python objects or of text."""
+    kind = pd.api.types.infer_dtype(stamps, skipna=True)
+    if kind == "period":
+        return pd.PeriodIndex(stamps), ""
+    if kind == "string":
+        codes, words = pd.factorize(stamps)
+        parsed = _from_text(pd.Index(words), name, lambda word: owner(int(np.flatnonzero(codes == word)[0])))
+        return parsed.take(codes) if (codes >= 0).all() else parsed.insert(len(parsed), pd.NaT).take(codes), (
+            f"text in column {name!r} was read as times"
+        )
+    if kind in ("integer", "floating", "mixed-integer-float"):
+        return pd.Index(stamps.to_numpy(dtype=np.float64)), ""
+    if kind in ("datetime", "datetime64", "date", "mixed", "empty"):
+        _refuse_mixed_zones(stamps, name, owner)
+        return _converted(stamps, name, owner), ""
+    raise DataError(f"column {name!r} holds {kind} values, which are no time; name another with time=")
+
+
+def _refuse_mixed_zones(stamps: Any, name: str, owner: Owner) -> None:
+    zones = [str(getattr(stamp, "tzinfo", None)) for stamp in stamps if not pd.isna(stamp)]
+    other = next((row for row, zone in enumerate(zones) if zone != zones[0]), None)
+    if other is not None:
+        raise _mixed_zones(owner(other), name, zones[0], zones[other], stamps[other])
+
+
+def _mixed_zones(who: str, name: str, one: str, two: str, stamp: Any) -> DataError:
+    return DataError(
+        f"{who} mixes the time zones {one} and {two} in column {name!r} (first at {stamp}); make them one: "
+        f"pd.to_datetime(frame[{name!r}], utc=True).dt.tz_convert('Europe/Berlin'), with your own zone"
+    )
+
+
+def _converted(stamps: Any, name: str, owner: Owner, **how: Any) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return pd.DatetimeIndex(pd.to_datetime(stamps, **how))
+    except (ValueError, TypeError, OverflowError, UserWarning, FutureWarning):
+        row, value = _unreadable(stamps, how)
+        raise DataError(
+            f"{owner(row)} has {value!r} in column {name!r}, which cannot be read as a time; "
+            "write times as 2024-03-31 or 2024-03-31 13:00, or name another column with time="
+        ) from None
+
+
+def _unreadable(stamps: Any, how: dict[str, Any]) -> tuple[int, Any]:
+    for row, stamp in enumerate(stamps):
+        try:
+            if pd.isna(pd.to_datetime(stamp, **how)) and not pd.isna(stamp):
+                return row, stamp
+        except (ValueError, TypeError, OverflowError):
+            return row, stamp
+    return 0, stamps[0]
+
+
+def _from_text(words: Any, name: str, owner: Owner) -> Any:
+    """Times of distinct texts."""
+    text = pd.Series(words, dtype=object)
+    slashed = text.str.extract(SLASHED)
+    if slashed.notna().all(axis=None):
+        return _converted(words, name, owner, dayfirst=_day_first(slashed, text, name, owner), format="mixed")
+    if all(QUARTER.match(word) for word in words):
+        tidy = text.str.upper().str.replace(r"[ -]", "", regex=True).str.replace(r"^(Q\d)(\d{4})$", r"\2\1", regex=True)
+        return pd.PeriodIndex(tidy, freq="Q").to_timestamp()
+    offsets = text.str.extract(r"\d\d:\d\d.*?(Z|[+-]\d\d:?\d\d)\s*$")[0]
+    zones = offsets.fillna("none").str.replace("Z", "+00:00").str.replace(r"^([+-]\d\d)(\d\d)$", r"\1:\2", regex=True)
+    if zones.nunique() > 1:
+        row = int(np.flatnonzero((zones != zones.iloc[0]).to_numpy())[0])
+        raise _mixed_zones(owner(row), name, zones.iloc[0], zones.iloc[row], words[row])
+    iso = text.str.match(r"^\s*\d{4}-?\d{0,2}").all()
+    return _converted(words, name, owner, format="ISO8601" if iso else "mixed")
+
+
+def _day_first(slashed: Any, text: Any, name: str, owner: Owner) -> bool:
+    """Whether texts such as 31/12/2024 start with the day; refused when no text tells."""
+    one, two = (slashed[part].astype(int).to_numpy() for part in (0, 1))
+    if (one > 12).any() and (two > 12).any():
+        row = int(np.flatnonzero((one > 12) != (one[0] > 12))[0]) if (one > 12).any() else 0
+        raise DataError(
+            f"{owner(row)} mixes day/month and month/day in column {name!r} ({text.iloc[row]!r}); write 2024-03-31"
+        )
+    if not (one > 12).any() and not (two > 12).any():
+        raise DataError(
+            f"{owner(0)} has the time {text.iloc[0]!r} in column {name!r}, which may be day/month or month/day; "
+            f"say which: frame[{name!r}] = pd.to_datetime(frame[{name!r}], dayfirst=True), or False"
+        )
+    return bool((one > 12).any())
