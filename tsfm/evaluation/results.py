@@ -26,13 +26,13 @@ def command() -> str:
 
 
 def commit() -> str:
-    """Hash of the checkout's commit, with "+changes" where tracked files of the package differ from it."""
+    """Hash of the checkout's commit, with "+changes" where tracked code differs from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "tsfm").strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "tsfm", "evaluation/*.py").strip()
         return git("rev-parse", "HEAD").strip() + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
