@@ -6,6 +6,7 @@ many series   a 2-D array (rows are series), a list of lists, a dict, a wide or 
 """
 
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def to_panel(
     intake = Intake()
     given = {"id": id, "time": time, "target": target}
     origin = _take(data, given, None if freq is None else parse_frequency(freq), intake)
-    panel = intake.panel(origin, errors)
+    panel = intake.panel(replace(origin, give_back=give_back), errors)
     attach(panel, future, static)
     return panel
 
