@@ -31,7 +31,7 @@ def batch(forecaster: Forecaster) -> Batch:
 def test_levels_are_increasing_inside_zero_and_one_and_symmetric(forecaster):
     levels = np.array(forecaster.model.levels)
     assert (np.diff(levels) > 0).all()
-    assert 0 < levels[0] and levels[-1] < 1
+    assert levels[0] > 0 and levels[-1] < 1
     np.testing.assert_allclose(levels, 1 - levels[::-1])
 
 

@@ -1,4 +1,4 @@
-"""The baselines against the textbook (Hyndman & Athanasopoulos, FPP3, sections 5.2 and 5.5), and with missing values."""
+"""The baselines against the textbook (Hyndman & Athanasopoulos, FPP3, 5.2 and 5.5), and with missing values."""
 
 import numpy as np
 import pytest

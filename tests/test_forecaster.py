@@ -1,0 +1,143 @@
+"""From anything a person has to a `Forecast` with the user's names, units, and an account of how it was made."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from every_forecaster import forecaster_named, forecaster_names
+
+import tsfm
+from tsfm import DataError, Forecaster, TsfmError
+
+WALK = np.random.default_rng(0).normal(size=90).cumsum()
+
+
+@pytest.fixture(params=forecaster_names())
+def forecaster(request: pytest.FixtureRequest) -> Forecaster:
+    return forecaster_named(request.param)
+
+
+def test_one_list_gives_one_array(forecaster):
+    made = forecaster.forecast(list(WALK), 7)
+    assert made.median.shape == (7,)
+    (wanted,) = forecaster.predict_arrays([WALK], 7, [0.5], clip="auto")
+    np.testing.assert_array_equal(made.median, wanted[:, 0])
+
+
+def test_an_hourly_series_gets_a_horizon_and_says_so(forecaster):
+    hours = pd.Series(WALK, pd.date_range("2024-01-01", periods=90, freq="h"))
+    made = forecaster.forecast(hours)
+    assert made.horizon == 48
+    assert made.provenance.defaults == {"horizon": 48}
+    assert made.median.index[0] == pd.Timestamp("2024-01-04 18:00")
+    assert forecaster.forecast(hours, 3).provenance.defaults == {}
+
+
+def test_seasonal_naive_takes_its_season_from_the_frequency():
+    hours = pd.Series(np.arange(72.0) % 24, pd.date_range("2024-01-01", periods=72, freq="h"))
+    np.testing.assert_array_equal(tsfm.forecast(hours, 24, model="seasonal-naive").median, np.arange(24.0))
+
+
+def test_any_level_can_be_read_afterwards_in_the_order_asked(forecaster):
+    made = forecaster.forecast(list(WALK), 4, quantile_levels=(0.9, 0.1, 0.9))
+    assert made.levels == (0.9, 0.1, 0.9)
+    assert (made.quantile(0.01) <= made.quantile(0.1)).all()
+    assert (made.quantile(0.9) <= made.quantile(0.99)).all()
+
+
+def test_a_history_without_negative_values_has_no_negative_forecast_unless_asked(forecaster):
+    counts = [0.0, 1.0, 0.0, 0.0, 3.0, 0.0, 1.0, 0.0]
+    made = forecaster.forecast(counts, 5)
+    assert (made.quantile(0.001) >= 0).all()
+    assert "nothing below 0 where all the history is >= 0" in made.provenance.transforms
+    assert any("clip=None keeps them" in warning for warning in made.provenance.warnings)
+    free = forecaster.forecast(counts, 5, clip=None)
+    assert (free.quantile(0.001) < 0).any()
+    assert not any("clip" in warning for warning in free.provenance.warnings)
+
+
+def test_one_negative_value_long_ago_turns_clipping_off(forecaster):
+    values = [-1.0, *[0.0, 2.0, 0.0, 1.0] * 10]
+    assert (forecaster.forecast(values, 5, context=12).quantile(0.001) < 0).any()
+
+
+def test_what_a_model_does_not_use_is_said_and_not_swallowed(forecaster):
+    frame = pd.DataFrame({"id": ["a"] * 30, "when": pd.date_range("2024", periods=30), "sold": WALK[:30]})
+    frame["price"] = 1.0
+    later = pd.DataFrame({"id": ["a"] * 3, "when": pd.date_range("2024-01-31", periods=3), "price": 2.0})
+    made = forecaster.forecast(frame, 3, future=later, id="id", time="when", target="sold", effort="best")
+    assert any("does not use future=" in warning for warning in made.provenance.warnings)
+    assert any("effort='best'" in warning for warning in made.provenance.warnings)
+
+
+def test_the_account_says_what_was_done(forecaster):
+    made = forecaster.forecast(list(WALK), 3, context=40)
+    told = made.provenance
+    assert told.model == forecaster.name
+    assert told.weight_hash == forecaster.weight_hash
+    assert told.context == 40
+    assert told.transforms[0].startswith("history cut to its last 40 steps")
+    assert told.precision == forecaster.precision
+    assert told.device == "cpu"
+    assert told.seconds > 0
+
+
+def test_bad_series_are_all_listed_or_all_skipped(forecaster):
+    data = {"good": list(WALK), "empty": [np.nan] * 5, "late": [*WALK, *[np.nan] * 60], "hot": [1.0, np.inf]}
+    with pytest.raises(DataError) as caught:
+        forecaster.forecast(data, 3, context=50)
+    assert "'empty'" in str(caught.value)
+    assert "'hot'" in str(caught.value)
+    made = forecaster.forecast(data, 3, context=50, errors="skip")
+    assert made.ids == ["good"]
+    assert set(made.skipped) == {"empty", "late", "hot"}
+    assert "last 50 steps" in made.skipped["late"]
+    np.testing.assert_array_equal(made.median["good"], forecaster.forecast(list(WALK), 3, context=50).median)
+
+
+def test_a_series_missing_for_longer_than_the_context_is_an_error_with_a_remedy(forecaster):
+    with pytest.raises(DataError, match=r"series 'late' has no value in its last 50 steps; cut the missing values off"):
+        forecaster.forecast({"late": [*WALK, *[np.nan] * 60]}, 3, context=50)
+
+
+def test_integers_booleans_and_numeric_strings_are_numbers(forecaster):
+    wanted = forecaster.forecast([1.0, 0.0, 1.0, 1.0], 3).median
+    for same in ([1, 0, 1, 1], [True, False, True, True], np.array([1, 0, 1, 1], np.int8), ["1", "0", "1.0", "1"]):
+        np.testing.assert_array_equal(forecaster.forecast(same, 3).median, wanted)
+
+
+@pytest.mark.parametrize(
+    "bad, word",
+    [
+        ([1.0, np.inf, 2.0], "inf"),
+        ([1.0, 2.0, "many"], "many"),
+        (np.array([1 + 2j, 3.0]), "complex"),
+        ([np.nan, np.nan], "no value|missing|NaN"),
+        ([], "empty|no value|no data"),
+    ],
+)
+def test_what_is_no_series_of_numbers_is_an_error_that_says_why(forecaster, bad, word):
+    with pytest.raises(TsfmError, match=word):
+        forecaster.forecast(bad, 3)
+
+
+def test_duplicate_ids_and_mixed_time_zones_end_in_a_forecast_or_a_clear_error(forecaster):
+    twice = pd.DataFrame(np.c_[WALK, WALK], columns=["a", "a"], index=pd.date_range("2024", periods=90))
+    mixed = {
+        "utc": pd.Series(WALK, pd.date_range("2024", periods=90, freq="h", tz="UTC")),
+        "berlin": pd.Series(WALK, pd.date_range("2024", periods=90, freq="h", tz="Europe/Berlin")),
+    }
+    for data in (twice, mixed):
+        try:
+            made = forecaster.forecast(data, 3)
+        except TsfmError as error:
+            assert "a" in str(error)
+        else:
+            assert len(made) == 2
+            assert np.isfinite(made.quantile_array(0.5)).all()
+
+
+def test_a_panel_is_taken_as_it_is(forecaster):
+    from tsfm.data.adapters import to_panel
+
+    panel = to_panel({"a": list(WALK), "b": list(-WALK)})
+    assert forecaster.forecast(panel, 3).ids == ["a", "b"]
