@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tsfm.errors import DataError
-from tsfm.kernels.moe import rows_matmul
+from tsfm.kernels.moe import collect, dispatch, rows_matmul
 
 __all__ = ["choose_device", "choose_precision", "describe", "expert_mlp", "memory_for_batches"]
 
@@ -34,10 +34,10 @@ def expert_mlp(x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tenso
     order = torch.argsort(flat, stable=True)  # (R,) sorted row -> t * K + k
     counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0)
     start = F.pad(counts.cumsum(0), (1, 0))
-    gate, value = rows_matmul(x[order // top_k], up, start).chunk(2, dim=-1)
-    rows = rows_matmul(F.silu(gate) * value, down, start)  # (R, D)
     position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    per_token = rows[position].view(-1, top_k, rows.shape[-1])
+    gate, value = rows_matmul(dispatch(x, order, position), up, start).chunk(2, dim=-1)
+    rows = rows_matmul(F.silu(gate) * value, down, start)  # (R, D)
+    per_token = collect(rows, order, position).view(-1, top_k, rows.shape[-1])
     return (per_token * weight[..., None].to(rows.dtype)).sum(1)
 
 

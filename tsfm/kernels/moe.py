@@ -1,35 +1,52 @@
-"""Grouped matrix products over rows sorted by expert: the whole of a sparse layer that plain torch cannot fuse.
+"""The four moves of a sparse layer that plain torch does badly on a CPU, as operations that `torch.compile` takes whole.
 
-Two operations, registered with `torch.library` so that `torch.compile` takes a layer whole: `rows_matmul` multiplies
-each expert's rows by its weight, `weight_grad` is its gradient with respect to the weights. Everything around them
-(gather, SwiGLU, weighting, the sum over a token's experts) is ordinary torch that the compiler fuses.
+`dispatch` copies each token's row once for every expert it goes to, sorted by expert; `rows_matmul` multiplies each
+expert's rows by its weight; `collect` puts rows back in token order. `weight_grad` is the gradient of the weights.
+What lies between them (SwiGLU, weighting, the sum over a token's experts) is ordinary torch that the compiler fuses.
 
-    start  (E + 1,) int64   first sorted row of each expert; rows are sorted by expert, none are dropped or padded
+    order     (R,) int64     sorted row -> flat slot t * K + k
+    position  (R,) int64     its inverse
+    start     (E + 1,) int64 first sorted row of each expert; no row is dropped or padded
 
-Rows of one expert are one GEMM on the CPU: at forecaster sizes this sits at the dense floor, because copies and not
-FLOPs are what separates the ways of grouping.
+Expert loads change every step, and oneDNN builds a new primitive for every new shape (2 ms each, thirty times the
+product itself). So products run in blocks of a few fixed sizes: the last block of an expert overlaps the one before
+it, which recomputes some rows to the same values, and the last block of a gradient is padded with zero rows.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-# R routed rows, E experts, M output width, K input width.
+# T tokens, D width, K experts a token, R = T * K routed rows, E experts, M output width, N input width.
+
+BLOCK = 512
+
+
+def blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Cover rows first .. last by blocks of one power of two (at most BLOCK) that may overlap at the end."""
+    size = min(BLOCK, 1 << ((last - first).bit_length() - 1)) if last > first else 1
+    for begin in range(first, last, size):
+        end = min(begin + size, last)
+        yield end - size, end
 
 
 @torch.library.custom_op("tsfm::rows_matmul", mutates_args=())
 def rows_matmul(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
     """Each row times the weight of its expert.
 
-    rows    (R, K)     sorted by expert
-    weight  (E, M, K)  as in `nn.Linear`; any strides
+    rows    (R, N)     sorted by expert
+    weight  (E, M, N)  as in `nn.Linear`; any strides
     start   (E + 1,)   first row of each expert
     returns (R, M)
     """
     out = rows.new_empty(rows.shape[0], weight.shape[1])
     bounds = start.tolist()
-    for expert, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        if last > first:
-            torch.mm(rows[first:last], weight[expert].t(), out=out[first:last])
+    for expert in range(weight.shape[0]):
+        matrix = weight[expert].t()
+        for first, last in blocks(bounds[expert], bounds[expert + 1]):
+            torch.mm(rows[first:last], matrix, out=out[first:last])
     return out
 
 
@@ -42,15 +59,25 @@ def _(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
 def weight_grad(left: Tensor, right: Tensor, start: Tensor) -> Tensor:
     """Sum over each expert's rows of the outer product of left and right; zeros for an expert without rows.
 
-    left (R, K), right (R, M), start (E + 1,) -> (E, K, M)
+    left (R, M), right (R, N), start (E + 1,) -> (E, M, N); blocks are summed in float32 or wider
     """
     bounds = start.tolist()
-    out = left.new_empty(len(bounds) - 1, left.shape[1], right.shape[1])
-    for expert, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        if last > first:
-            torch.mm(left[first:last].t(), right[first:last], out=out[expert])
-        else:
-            out[expert].zero_()
+    wide = torch.promote_types(left.dtype, torch.float32)
+    out = left.new_zeros(len(bounds) - 1, left.shape[1], right.shape[1], dtype=wide)
+    for expert in range(out.shape[0]):
+        for first in range(bounds[expert], bounds[expert + 1], BLOCK):
+            last = min(first + BLOCK, bounds[expert + 1])
+            out[expert] += torch.mm(padded(left[first:last]).t(), padded(right[first:last]))
+    return out.to(left.dtype)
+
+
+def padded(rows: Tensor) -> Tensor:
+    """Rows followed by zero rows up to a power of two, at least 16."""
+    size = max(16, 1 << (rows.shape[0] - 1).bit_length())
+    if size == rows.shape[0]:
+        return rows
+    out = rows.new_zeros(size, rows.shape[1])
+    out[: rows.shape[0]] = rows
     return out
 
 
@@ -59,14 +86,57 @@ def _(left: Tensor, right: Tensor, start: Tensor) -> Tensor:
     return left.new_empty(start.shape[0] - 1, left.shape[1], right.shape[1])
 
 
-def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+@torch.library.custom_op("tsfm::dispatch", mutates_args=())
+def dispatch(x: Tensor, order: Tensor, position: Tensor) -> Tensor:
+    """Row of each routed slot in sorted order; x (T, D), order and position (R,) -> (R, D)."""
+    return x.index_select(0, order // (order.shape[0] // x.shape[0]))
+
+
+@dispatch.register_fake
+def _(x: Tensor, order: Tensor, position: Tensor) -> Tensor:
+    return x.new_empty(order.shape[0], x.shape[1])
+
+
+@torch.library.custom_op("tsfm::collect", mutates_args=())
+def collect(rows: Tensor, order: Tensor, position: Tensor) -> Tensor:
+    """Rows back in token order: slot t * K + k of the result is expert k of token t; (R, D) -> (R, D)."""
+    return rows.index_select(0, position)
+
+
+@collect.register_fake
+def _(rows: Tensor, order: Tensor, position: Tensor) -> Tensor:
+    return torch.empty_like(rows)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _rows_matmul_backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-    rows, weight, start = ctx.saved_tensors  # type: ignore[attr-defined]
+def _keep_order(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[1:])
+
+
+def _rows_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    rows, weight, start = ctx.saved_tensors
     grad = grad.contiguous()
     return rows_matmul(grad, weight.transpose(1, 2), start), weight_grad(grad, rows, start), None
 
 
+def _dispatch_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    order, position = ctx.saved_tensors
+    return collect(grad.contiguous(), order, position).view(ctx.tokens, -1, grad.shape[1]).sum(1), None, None
+
+
+def _keep_tokens(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    ctx.tokens = inputs[0].shape[0]
+    _keep_order(ctx, inputs, output)
+
+
+def _collect_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    order, position = ctx.saved_tensors
+    return collect(grad.contiguous(), position, order), None, None
+
+
 rows_matmul.register_autograd(_rows_matmul_backward, setup_context=_keep)
+dispatch.register_autograd(_dispatch_backward, setup_context=_keep_tokens)
+collect.register_autograd(_collect_backward, setup_context=_keep_order)

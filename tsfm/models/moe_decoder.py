@@ -154,15 +154,14 @@ class MoEDecoder(nn.Module):
         """
         bias = causal_bias(present)
         with torch.autocast(channels.device.type, enabled=False):
-            x = self.embed_skip(channels) + self.embed(F.silu(self.embed_hidden(channels)))
+            x = self.embed_skip(channels)  # in float32: the level must not lose digits on its way to the head
+        x = x + self.embed(F.silu(self.embed_hidden(channels)))
         loads, penalties = [], []
         for block in self.blocks:
             x, load, penalty = block(x, bias)
             loads.append(load)
             penalties.append(penalty)
-        with torch.autocast(channels.device.type, enabled=False):
-            quantiles = self.head(self.norm(x.float()))
-        return quantiles, torch.stack(loads), torch.stack(penalties).mean()
+        return self.head(self.norm(x)), torch.stack(loads), torch.stack(penalties).mean()
 
     @torch.inference_mode()
     def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] | None = None) -> Tensor:

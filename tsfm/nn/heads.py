@@ -19,8 +19,10 @@ class QuantileHead(nn.Module):
         nn.init.zeros_(self.project.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., D) -> (..., P, Q), non-decreasing along Q."""
-        raw = self.project(x + F.silu(self.hidden(x))).unflatten(-1, (self.steps, self.levels))
+        """x (..., D) float32 -> (..., P, Q) float32, non-decreasing along Q."""
+        x = x + F.silu(self.hidden(x))
+        with torch.autocast(x.device.type, enabled=False):
+            raw = self.project(x.float()).unflatten(-1, (self.steps, self.levels))
         middle = self.levels // 2
         median = raw[..., middle : middle + 1]
         # softplus(-1) starts the gap between deciles at 0.31, about that of a unit normal.

@@ -1,0 +1,190 @@
+"""Training windows: a pure function of a seed and a step, so that a restart sees the data it would have seen.
+
+Every step has one context length (short ones make room for more series at the same number of tokens). A share of its
+windows is cut from real series, the rest from a chunk of synthetic ones that serves a few dozen steps. Windows are
+right-aligned like a batch; what is missing, and what lies before a short series, is unobserved.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsfm.data.synthetic import sample
+
+# B windows, L window length in steps.
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """What a step's windows are drawn from.
+
+    contexts, context_shares   context lengths in steps and how often each is used
+    tokens                     tokens of a step: windows times patches of context
+    real_share                 share of windows cut from real series, where there are any
+    short_share                share of windows shorter than their context, log-uniformly
+    """
+
+    patch: int = 32
+    contexts: tuple[int, ...] = (512, 2048, 4096)
+    context_shares: tuple[float, ...] = (0.3, 0.55, 0.15)
+    tokens: int = 8192
+    real_share: float = 0.4
+    short_share: float = 0.35
+    mix_share: float = 0.15
+    reverse_share: float = 0.05
+    hole_share: float = 0.1
+    chunk_series: int = 768
+    chunk_steps: int = 32
+    families: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class RealSeries:
+    """Real series as one flat array, and the probability of drawing each.
+
+    flat    (total,) float32, NaN where missing, every series scaled by itself
+    starts  (n + 1,) first step of each series in `flat`
+    share   (n,)     cumulative probability
+    """
+
+    flat: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    share: NDArray[np.float64]
+
+
+def gather_real(sets: Sequence[Sequence[NDArray[np.float64]]], shortest: int = 24) -> RealSeries:
+    """Join data sets: a set is drawn as the square root of its points, a series in it as the root of its length."""
+    kept, weights = [], []
+    for group in sets:
+        series = [values for values in group if np.isfinite(values).sum() >= shortest and np.nanstd(values) > 0]
+        lengths = np.array([len(values) for values in series], dtype=np.float64)
+        if len(series) == 0:
+            continue
+        kept += [standardised(values) for values in series]
+        weights.append(np.sqrt(lengths.sum()) * np.sqrt(lengths) / np.sqrt(lengths).sum())
+    share = np.cumsum(np.concatenate(weights))
+    starts = np.cumsum([0, *(len(values) for values in kept)])
+    return RealSeries(np.concatenate(kept), starts, share / share[-1])
+
+
+def standardised(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The series around its mean in units of its deviation, so that float32 loses no digits to a large level."""
+    return ((values - np.nanmean(values)) / np.nanstd(values)).astype(np.float32)
+
+
+@dataclass
+class TrainingWindows:
+    """Windows of every step; `real` may be None."""
+
+    config: WindowConfig
+    real: RealSeries | None
+    seed: int
+    _chunk: tuple[int, Tensor, Tensor] | None = field(default=None, repr=False)
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """Values and observed mask of one step, (B, N + 1, P): the last patch is only a target."""
+        config = self.config
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        context = config.contexts[int(torch.multinomial(torch.tensor(config.context_shares), 1, generator=generator))]
+        length = context + config.patch
+        batch = config.tokens * config.patch // context
+        from_real = round(batch * config.real_share) if self.real is not None else 0
+        parts = [self.synthetic(step, batch - from_real, length, generator)]
+        if from_real:
+            parts.append(self.cut_real(from_real, length, generator))
+        values, observed = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+        values, observed = mix(values, observed, config.mix_share, generator)
+        observed = punch_holes(observed, config.hole_share, generator)
+        flip = torch.rand(batch, 1, generator=generator) < 0.5
+        values = torch.where(flip, -values, values)
+        observed = self.shorten(observed, generator)
+        values = torch.where(observed, values, 0.0)
+        shape = (batch, -1, config.patch)
+        return values.reshape(shape), observed.reshape(shape)
+
+    def synthetic(self, step: int, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random crops of this step's synthetic chunk, (count, length) each."""
+        config = self.config
+        number = step // config.chunk_steps
+        if self._chunk is None or self._chunk[0] != number:
+            longest = max(config.contexts) + config.patch
+            made = sample(config.chunk_series, longest, self.seed * 7919 + number, families=config.families)
+            self._chunk = (number, made.values, made.observed)
+        _, values, observed = self._chunk
+        row = torch.randint(values.shape[0], (count, 1), generator=generator)
+        first = (torch.rand(count, 1, generator=generator) * (values.shape[1] - length + 1)).long()
+        at = first + torch.arange(length)
+        return standardise_rows(values[row, at], observed[row, at])
+
+    def cut_real(self, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random crops of real series, some at a coarser sampling; series shorter than `length` are padded left."""
+        assert self.real is not None
+        draws = torch.rand(count, 5, generator=generator).double().numpy()
+        series = np.searchsorted(self.real.share, draws[:, 0])
+        out = np.full((count, length), np.nan, dtype=np.float32)
+        for row in range(count):
+            start, end = (int(edge) for edge in self.real.starts[series[row] : series[row] + 2])
+            step = coarseness(end - start, draws[row, 1])
+            wanted = min(length * step, (end - start) // step * step)
+            first = start + int(draws[row, 2] * (end - start - wanted + 1))
+            piece = self.real.flat[first : first + wanted].reshape(-1, step).mean(1)
+            if draws[row, 3] < self.config.reverse_share:
+                piece = piece[::-1]
+            spare = min(self.config.patch, length - len(piece) + 1)
+            end_at = length - int(draws[row, 4] * spare)  # a short series ends anywhere in the last patch
+            out[row, end_at - len(piece) : end_at] = piece
+        values = torch.from_numpy(out)
+        observed = ~torch.isnan(values)
+        return standardise_rows(torch.where(observed, values, 0.0), observed)
+
+    def shorten(self, observed: Tensor, generator: torch.Generator) -> Tensor:
+        """Hide the start of some windows, so that short histories are common."""
+        batch, length = observed.shape
+        position = torch.arange(length)
+        chosen = torch.rand(batch, 1, generator=generator) < self.config.short_share
+        low = np.log(self.config.patch)
+        kept = torch.exp(low + torch.rand(batch, 1, generator=generator) * (np.log(length) - low))
+        return torch.where(chosen, observed & (position >= length - kept), observed)
+
+
+def coarseness(length: int, draw: float) -> int:
+    """Steps averaged into one: mostly 1, else a factor that leaves at least 64 points of a series of `length`."""
+    factors = [factor for factor in (2, 3, 4, 6, 7, 12, 24) if length // factor >= 64]
+    if draw >= 0.25 or not factors:
+        return 1
+    return factors[int(draw / 0.25 * len(factors))]
+
+
+def standardise_rows(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows around their observed mean in units of their deviation; a rescaling only, which the model cannot see."""
+    count = observed.sum(1, keepdim=True).clamp(min=1)
+    mean = torch.where(observed, values, 0.0).sum(1, keepdim=True) / count
+    centred = torch.where(observed, values - mean, 0.0)
+    deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    return centred / deviation.clamp(min=1e-12), observed
+
+
+def mix(values: Tensor, observed: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Replace a share of the windows by a convex mixture with another one (TSMixup, Ansari et al. 2024)."""
+    batch = values.shape[0]
+    other = torch.randperm(batch, generator=generator)
+    weight = 0.1 + 0.8 * torch.rand(batch, 1, generator=generator)
+    chosen = torch.rand(batch, 1, generator=generator) < share
+    mixed = weight * values + (1 - weight) * values[other]
+    return torch.where(chosen, mixed, values), torch.where(chosen, observed & observed[other], observed)
+
+
+def punch_holes(observed: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Hide one random stretch, and a sprinkle of single steps, in a share of the windows."""
+    batch, length = observed.shape
+    position = torch.arange(length)
+    draws = torch.rand(4, batch, 1, generator=generator)
+    width = torch.exp(draws[1] * np.log(length / 8))
+    start = draws[2] * length
+    gap = (position >= start) & (position < start + width)
+    sprinkle = torch.rand(batch, length, generator=generator) < 0.3 * draws[3] ** 3
+    return torch.where(draws[0] < share, observed & ~gap & ~sprinkle, observed)

@@ -1,0 +1,227 @@
+"""The pretraining loop: exact resume, atomic checkpoints, one line of progress.
+
+A run is a folder: `run.json` (everything that was decided: model, data, seed, steps, rates), `state.safetensors`
+(weights, optimiser, step) and `log.csv` (loss of every step). Step s depends on the state after s - 1 and on data that
+are a pure function of (seed, s); so a run killed at any moment and started again gives the same losses bit for bit on
+one CPU with the same number of threads. For that the schedule goes by step: hours are turned into steps once, and the
+number is written down.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsfm.data.windows import RealSeries, TrainingWindows, WindowConfig, gather_real
+from tsfm.errors import DataError
+from tsfm.kernels import choose_precision
+from tsfm.models.moe_decoder import MoEDecoder, MoEDecoderConfig
+from tsfm.nn.lags import FIRST_BOUNDARY
+from tsfm.nn.masking import contiguous_masks
+from tsfm.nn.moe import rebalance
+from tsfm.nn.scaling import squash
+from tsfm.training.checkpoint import load_state, save_state, under_prefix, with_prefix, write_text
+from tsfm.training.losses import pinball, weighted_mean
+from tsfm.training.optimizer import NorMuonAdamW, rate_factor
+
+# B windows, N tokens, P patch length, Q quantile levels.
+
+MEASURED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run's numbers depend on, beside the code.
+
+    steps          0: not known yet, fixed from the hours asked for after a minute of measuring
+    decay_start    step where the rate starts to fall to zero at `steps`; None: never
+    mask_share     share of windows with hidden spans
+    balance_rate   step of the experts' balance bias
+    """
+
+    model: MoEDecoderConfig
+    windows: WindowConfig
+    data: tuple[str, ...] = ("synthetic",)
+    seed: int = 0
+    steps: int = 0
+    warmup: int = 200
+    decay_start: int | None = None
+    decay_share: float = 0.2
+    matrix_rate: float = 0.01
+    other_rate: float = 2e-3
+    weight_decay: float = 0.02
+    mask_share: float = 0.6
+    balance_rate: float = 1e-3
+    router_penalty: float = 1e-4
+    threads: int = 1
+    compiled: bool = True
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run's folder."""
+    try:
+        kept: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    except FileNotFoundError:
+        raise DataError(f"{folder} has no run.json; name the folder of a run, or start one with tsfm pretrain") from None
+    model, windows = (as_tuples(kept.pop(key)) for key in ("model", "windows"))
+    return RunConfig(MoEDecoderConfig(**model), WindowConfig(**windows), **as_tuples(kept))
+
+
+def as_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+
+
+class Trainer:
+    """One run in one folder."""
+
+    def __init__(self, folder: Path, config: RunConfig, real_sets: Sequence[Sequence[NDArray[np.float64]]] = ()):
+        torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.folder, self.config = folder, config
+        self.real: RealSeries | None = gather_real(real_sets) if real_sets else None
+        self.windows = TrainingWindows(config.windows, self.real, config.seed)
+        self.model = MoEDecoder(config.model)
+        self.optimizer = NorMuonAdamW(
+            self.model.named_parameters(),
+            config.matrix_rate,
+            config.other_rate,
+            config.weight_decay,
+            compiled=config.compiled,
+        )
+        self.levels = torch.tensor(config.model.quantile_levels)
+        self.precision = choose_precision(torch.device("cpu"))
+        self.step, self._stop = 0, False
+        self.losses: list[float] = []  # of the steps since the last resume
+        self._core = torch.compile(self.core, dynamic=False) if config.compiled else self.core
+
+    def core(
+        self, channels: Tensor, present: Tensor, target: Tensor, counted: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss to minimise, the forecast part of it, and the load of every expert (depth, E)."""
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            quantiles, load, penalty = self.model(channels, present)
+        loss = weighted_mean(pinball(target, quantiles, self.levels), counted)
+        return loss + self.config.router_penalty * penalty, loss.detach(), load
+
+    def prepare(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Inputs and targets of a step: channels (B, N, channels), present (B, N), target and counted (B, N, P)."""
+        values, observed = self.windows.draw(step)
+        generator = torch.Generator().manual_seed(self.config.seed * 104_729 + step)
+        batch, patches = values.shape[0], values.shape[1] - 1
+        hidden = contiguous_masks(batch, patches, self.config.model.max_ahead, self.config.mask_share, generator)
+        seen = observed[:, :-1] & ~hidden[..., None]
+        visible = torch.where(seen, values[:, :-1], 0.0)
+        made = self.model.inputs(visible, seen, random_boundaries(patches, generator))
+        target = squash(values[:, 1:], made.scale).clamp(-8, 8)
+        counted = observed[:, 1:] & (made.scale.usable & (made.scale.count >= 3))[..., None]
+        return made.channels, made.present, target, counted
+
+    def train_step(self) -> float:
+        """Run one step and return its loss."""
+        config = self.config
+        total, loss, load = self._core(*self.prepare(self.step))
+        total.backward()
+        self.optimizer.step(rate_factor(self.step, config.warmup, config.decay_start, config.steps))
+        for block, tokens in zip(self.model.blocks, load, strict=True):
+            if config.model.experts:
+                rebalance(block.experts, tokens, config.balance_rate)
+        self.step += 1
+        return float(loss)
+
+    def run(self, hours: float | None = None, report: Callable[[str], None] = print, save_every: float = 300.0) -> bool:
+        """Train to the run's last step, resuming what the folder holds; return False where it was told to stop.
+
+        hours       of training, turned into steps after a minute of measuring; not for a run whose steps are fixed
+        report      takes a line of progress about every 20 seconds
+        save_every  seconds between checkpoints; SIGTERM and SIGINT save one and stop
+        """
+        self.resume()
+        previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        begun, first = time.monotonic(), self.step
+        saved = told = begun
+        try:
+            while not self._stop and (not self.config.steps or self.step < self.config.steps):
+                self.losses.append(self.train_step())
+                now = time.monotonic()
+                if self.step - first == 8:  # compilation is over for the most frequent shapes
+                    begun, first = now, self.step
+                if not self.config.steps and hours is not None and now - begun > MEASURED_SECONDS:
+                    self.fix_steps(hours, (self.step - first) / (now - begun))
+                if now - told > 20:
+                    told = now
+                    report(self.progress((self.step - first) / (now - begun)))
+                if now - saved > save_every:
+                    saved = now
+                    self.save()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        self.save()
+        return not self._stop
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self._stop = True
+
+    def fix_steps(self, hours: float, steps_per_second: float) -> None:
+        """Turn hours into steps, once; the rate falls over the last `decay_share` of them."""
+        steps = max(self.step + 1, int(hours * 3600 * steps_per_second))
+        start = None if self.config.decay_share == 0 else int(steps * (1 - self.config.decay_share))
+        self.config = replace(self.config, steps=steps, decay_start=start)
+        self.write_config()
+
+    def progress(self, steps_per_second: float) -> str:
+        """One line: step, loss of the last hundred steps, speed, time left."""
+        recent = self.losses[-100:]
+        tokens = steps_per_second * self.config.windows.tokens
+        left = max(0, self.config.steps - self.step) / max(steps_per_second, 1e-9) if self.config.steps else 0.0
+        eta = f"ETA {left / 3600:.2f} h" if self.config.steps else "ETA unknown"
+        total = self.config.steps or "?"
+        return f"step {self.step}/{total}  loss {np.mean(recent):.4f}  {tokens:,.0f} tokens/s  {eta}"
+
+    def write_config(self) -> None:
+        """Write run.json."""
+        kept = asdict(self.config)
+        write_text(self.folder / "run.json", json.dumps(kept, indent=2) + "\n")
+
+    def save(self) -> None:
+        """Write the losses, then the state; a kill in between leaves losses too many, which the next save cuts off."""
+        rows = "".join(f"{step},{loss!r}\n" for step, loss in enumerate(self.losses, self.step - len(self.losses)))
+        log = self.folder / "log.csv"
+        kept = log.read_text().splitlines(keepends=True)[1:] if log.exists() else []
+        kept = kept[: self.step - len(self.losses)]
+        write_text(log, "step,loss\n" + "".join(kept) + rows)
+        tensors = with_prefix("model.", dict(self.model.state_dict()))
+        tensors |= with_prefix("optimizer.", self.optimizer.state())
+        save_state(self.folder / "state.safetensors", tensors, {"step": str(self.step)})
+
+    def resume(self) -> None:
+        """Continue from the folder's state, or begin: write run.json and a first state."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "state.safetensors"
+        if not path.exists():
+            self.write_config()
+            return
+        tensors, metadata = load_state(path)
+        self.model.load_state_dict(under_prefix("model.", tensors))
+        self.optimizer.load_state(under_prefix("optimizer.", tensors))
+        self.step, self.losses = int(metadata["step"]), []
+
+
+def random_boundaries(patches: int, generator: torch.Generator) -> list[int]:
+    """Ascending prefix ends where lags are estimated: a geometric ladder with a random offset, as lived through at
+    inference, where the end of the context is one."""
+    draw = float(torch.rand(1, generator=generator))
+    end, ends = FIRST_BOUNDARY * 2**draw, [min(FIRST_BOUNDARY, patches)]
+    while end <= patches:
+        ends.append(int(end))
+        end *= 1.7
+    return sorted(set(ends))
