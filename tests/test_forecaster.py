@@ -110,7 +110,7 @@ def test_integers_booleans_and_numeric_strings_are_numbers(forecaster):
     [
         ([1.0, np.inf, 2.0], "inf"),
         ([1.0, 2.0, "many"], "many"),
-        (np.array([1 + 2j, 3.0]), "complex"),
+        (np.array([1 + 2j, 3.0]), "no real number"),
         ([np.nan, np.nan], "no value|missing|NaN"),
         ([], "empty|no value|no data"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tsfm.batching import Context, stack
+from tsfm.data.adapters import to_panel
 from tsfm.forecaster import Forecaster, crop_panel
 from tsfm.inference import bytes_per_series, knots_for, longest_context, plan_batches, predict
 from tsfm.loading import DEFAULT_MODEL, load
@@ -55,8 +56,6 @@ def estimate(
 
     The arguments are those of `tsfm.forecast`. Time is taken to grow with the number of padded steps.
     """
-    from tsfm.data.adapters import to_panel
-
     forecaster = model if isinstance(model, Forecaster) else load(model, device=device, precision=precision)
     asked = None if horizon is None else check_horizon(horizon)
     longest = longest_context(forecaster.model, check_optional(context, "context", "context=512"))

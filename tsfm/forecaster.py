@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tsfm import checkpoints, quantile_curve
 from tsfm.batching import Context, crop
+from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError
 from tsfm.inference import Model, knots_for, longest_context, quantiles
 from tsfm.options import DECILES, check_choice, check_horizon, check_levels, check_optional, whole_number
@@ -79,8 +80,6 @@ class Forecaster:
         progress: bool | None = None,
     ) -> Forecast:
         """Forecast whatever is given; the arguments are those of `tsfm.forecast`."""
-        from tsfm.data.adapters import to_panel
-
         began = clock.perf_counter()
         horizon = None if horizon is None else check_horizon(horizon)
         levels = check_levels(quantile_levels)
