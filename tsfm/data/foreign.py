@@ -68,5 +68,10 @@ def make_foreign(result: "pd.DataFrame | pd.Series[Any]", library: Library) -> A
 
 def _plain(column: Any) -> Any:
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
-    return column.to_numpy()
+        return _known_unit(column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
+    return _known_unit(column.to_numpy())
+
+
+def _known_unit(array: Any) -> Any:
+    """Seconds as milliseconds: polars has no stamps of whole seconds, and its dates reach us as such."""
+    return array.astype("M8[ms]") if array.dtype == "M8[s]" else array
