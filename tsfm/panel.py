@@ -125,7 +125,7 @@ class Panel:
         )
 
     def give_back(self, arrays: Sequence[Floats]) -> Any:
-        """The (H,) arrays, one a series, in the family the data came in; a dictionary by id where no adapter made it."""
+        """The (H,) arrays, one a series, in the family the data came in; a dict by id where no adapter made it."""
         if self.origin.give_back is None:
             return dict(zip(self.ids, arrays, strict=True))
         return self.origin.give_back(self, list(arrays))

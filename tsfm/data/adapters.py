@@ -94,9 +94,7 @@ def _take_foreign(data: Any, given: dict[str, Any], freq: Frequency | None, inta
     if found is not None:
         content, library = found
         origin = _take(content, given, freq, intake)
-        return Origin(
-            origin.family, origin.id, origin.time, origin.target, "foreign", {**origin.details, "library": library}
-        )
+        return replace(origin, backend="foreign", details={**origin.details, "library": library})
     if hasattr(data, "__array__"):
         return _take_array(np.asarray(data), "array", freq, intake)
     if isinstance(data, Iterable):

@@ -37,7 +37,8 @@ def is_tensor(data: Any) -> bool:
 def to_array(values: Any) -> Any:
     """One numpy array or pandas column of whatever holds numbers, without deciding what they mean yet."""
     if isinstance(values, np.ma.MaskedArray):
-        return values.astype(object).filled(None)
+        masked: Any = values.astype(object)
+        return masked.filled(None)
     if isinstance(values, np.ndarray):
         return values
     if is_tensor(values):
@@ -72,7 +73,9 @@ def to_floats(values: Any) -> Column:
         if array.dtype.kind in "fiub":
             with np.errstate(over="ignore"):
                 return Column(np.array(array, dtype=np.float64), NO_ROWS, NO_ROWS)
-        return _objects_to_floats(array if array.dtype.kind == "O" else array.astype(object))
+        if array.dtype.kind not in "OUSTc":
+            return Column(np.full(len(array), np.nan), NO_ROWS, np.arange(len(array)))
+        return _objects_to_floats(array.astype(object))
     if pd.api.types.is_numeric_dtype(array.dtype):
         return Column(array.to_numpy(dtype=np.float64, na_value=np.nan), NO_ROWS, NO_ROWS)
     return _objects_to_floats(array.to_numpy(dtype=object))
@@ -141,14 +144,15 @@ def complaint(series_id: Hashable, raw: Any, values: Floats, bad: NDArray[np.int
     if len(bad):
         row = int(bad[0])
         value = raw.iloc[row] if hasattr(raw, "iloc") else raw[row]
+        value = str(value) if isinstance(value, np.datetime64 | np.timedelta64) else value
         value = value.item() if isinstance(value, np.generic) else value
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        return f"series {series_id!r} has {value!r} {place(row)}{more}, which is no real number; replace it by a number or NaN"
+        return f"series {series_id!r} has {value!r} {place(row)}{more}, which is no real number; make it one or NaN"
     largest = np.fmax.reduce(np.abs(values))
     if np.isnan(largest):
         return f"series {series_id!r} has no value at all ({len(values)} missing); leave it out"
     if np.isinf(largest):
         rows = np.flatnonzero(np.isinf(values))
         more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-        return f"series {series_id!r} has {values[rows[0]]} {place(int(rows[0]))}{more}; replace it by a finite number or NaN"
+        return f"series {series_id!r} has {values[rows[0]]} {place(int(rows[0]))}{more}; make it a finite number or NaN"
     return None

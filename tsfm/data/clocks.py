@@ -6,7 +6,7 @@ themselves for integer time. A clock remembers unit, time zone and period alias,
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ class Clock:
         return naive_ticks(stamps.tz_convert(self.zone).tz_localize(None), self.tick)
 
     def absolute(self, wall: Ticks) -> Ticks:
-        """Absolute ticks, from the local wall clock; a time that a change of clocks skips moves to the next that exists."""
+        """Absolute ticks, from the local wall clock; a time that a change of clocks skips moves forward."""
         if self.zone is None:
             return wall
         first = np.ones(len(wall), dtype=bool)
@@ -58,12 +58,16 @@ class Clock:
     def index(self, ticks: Ticks) -> "pd.Index[Any]":
         """The user's kind of index from absolute ticks."""
         if self.kind == "datetime":
-            stamps: Any = pd.DatetimeIndex(ticks.view(f"M8[{self.tick}]")).as_unit(self.unit)
-            return stamps if self.zone is None else stamps.tz_localize("UTC").tz_convert(self.zone)  # type: ignore[no-any-return]
+            stamps: Any = pd.DatetimeIndex(ticks.view(f"M8[{self.tick}]"))
+            stamps = stamps.as_unit(self.unit)
+            zoned: pd.Index[Any] = stamps if self.zone is None else stamps.tz_localize("UTC").tz_convert(self.zone)
+            return zoned
         if self.kind == "timedelta":
-            return pd.TimedeltaIndex(ticks.view(f"m8[{self.tick}]")).as_unit(self.unit)  # type: ignore[arg-type]
+            spans: Any = pd.TimedeltaIndex(ticks.view(f"m8[{self.tick}]"))
+            return cast("pd.Index[Any]", spans.as_unit(self.unit))
         if self.kind == "period":
-            return pd.PeriodIndex.from_ordinals(ticks, freq=self.period)
+            periods: Any = pd.PeriodIndex
+            return cast("pd.Index[Any]", periods.from_ordinals(ticks, freq=self.period))
         return _integers(ticks)
 
     def show(self, tick: int) -> str:

@@ -48,7 +48,7 @@ def find_roles(frame: pd.DataFrame, id: Any, time: Any, target: Any) -> Roles:
         left = [column for column in left if column != id]
     if wanted:
         return Roles(None, time, None, [], wanted)
-    if target is None:
+    if target is None and (time is not None or id is not None):
         target = _known(left, TARGET_NAMES)
         left = [column for column in left if column != target]
     numeric = [column for column in left if _is_numeric(frame[column])]

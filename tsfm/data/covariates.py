@@ -17,8 +17,8 @@ from tsfm.panel import Floats, Panel
 def attach(panel: Panel, future: Any, static: Any) -> None:
     """Put covariates on the panel, or say in plain words why they do not belong to it.
 
-    future   a frame with the panel's id and time columns and a column a covariate, or a dict name -> (H,) for all series
-             or (n, H)
+    future   a frame with the panel's id and time columns and a column a covariate, or a dict name -> (H,) for all
+             series or (n, H)
     static   a frame with the panel's id column (or ids for an index), or a dict name -> n values, or id -> value
     """
     if future is not None:
@@ -102,9 +102,7 @@ def _numbers(name: Any, values: Any) -> Floats:
     column = to_floats(values)
     if len(column.bad) or not np.isfinite(column.values).all():
         row = int(column.bad[0] if len(column.bad) else np.flatnonzero(~np.isfinite(column.values))[0])
-        raise DataError(
-            f"covariate {str(name)!r} has {list(values)[row]!r} at position {row}; known-ahead values must be finite numbers"
-        )
+        raise DataError(f"covariate {str(name)!r} has {list(values)[row]!r} at position {row}; give finite numbers")
     return column.values
 
 

@@ -146,6 +146,9 @@ def _take_long_frame(
         clock, ticks, note = Clock("none"), _positions(codes), ""
     else:
         clock, ticks, note = read_times(times, roles.time if roles.time is not None else "index", owner)
+    if roles.id is None and extra:
+        text = f"past covariates of {roles.target!r}: {', '.join(map(repr, extra))}; target=[...] forecasts several"
+        intake.repairs.append(Repair(roles.target, "covariates", len(frame), text))
     if note:
         counts = np.bincount(codes, minlength=len(ids)).tolist()
         intake.repairs += [Repair(i, "time", n, f"{series_name(i)}: {note}") for i, n in zip(ids, counts, strict=True)]
@@ -173,4 +176,4 @@ def _series_of_rows(frame: pd.DataFrame, roles: Roles) -> tuple[list[Hashable], 
 
 def _positions(codes: Ticks) -> Ticks:
     """Row number within each series, for long frames without a time."""
-    return pd.Series(codes).groupby(codes).cumcount().to_numpy(dtype=np.int64)
+    return np.asarray(pd.Series(codes).groupby(codes).cumcount(), dtype=np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsfm.data.clocks import Clock, Ticks
-from tsfm.data.timeaxis import DAY, WEEK, Frequency, fixed, grid, parse_frequency, weekday_of
+from tsfm.data.timeaxis import WEEK, Frequency, fixed, grid, parse_frequency, weekday_of
 from tsfm.errors import DataError
 
 # T steps of one series, sorted and distinct.
@@ -28,7 +28,7 @@ def infer(ticks: Ticks, wall: Ticks, clock: Clock) -> Rule | None:
     """
     steps = np.diff(ticks)
     if clock.kind != "datetime":
-        stride = _stride(steps)
+        stride = _stride(ticks)
         return None if stride is None else (named(clock, stride), stride)
     day = clock.ticks_per_day
     if np.median(steps) >= 27 * day:
@@ -64,17 +64,28 @@ def fixed_rule(stride: int, clock: Clock, first: int, on_wall: bool) -> Rule:
     return Frequency("fixed", step, rule, on_wall), stride
 
 
-def _stride(steps: Ticks) -> int | None:
-    """The step that explains the differences: the most common one, else their common divisor where few are missing."""
+def _stride(ticks: Ticks, day: int = 0) -> int | None:
+    """The step that explains the stamps: the most common difference, else the common divisor where few are missing.
+
+    day   ticks of a day where the common divisor may be days with most of them missing, else 0
+    """
+    steps = np.diff(ticks)
     if (steps == steps[0]).all():
         return int(steps[0])
     sizes, counts = np.unique(steps, return_counts=True)
     usual = int(sizes[counts.argmax()])
     filled = len(steps) * usual / float(sizes @ counts)
-    if _share(steps, usual) >= EXPLAINED and (counts.max() >= USUAL * len(steps) or filled >= LEAST_FILLED):
+    explained = max(_share(steps, usual), _on_grid(ticks, usual) if counts.max() >= USUAL * len(steps) else 0)
+    if explained >= EXPLAINED and (counts.max() >= USUAL * len(steps) or filled >= LEAST_FILLED):
         return usual
     divisor = int(np.gcd.reduce(sizes))
-    return divisor if len(steps) * divisor >= SPARSE_GCD * float(sizes @ counts) else None
+    least = LEAST_FILLED if day and divisor % day == 0 else SPARSE_GCD
+    return divisor if len(steps) * divisor >= least * float(sizes @ counts) else None
+
+
+def _on_grid(ticks: Ticks, stride: int) -> float:
+    """Share of the stamps that lie on the best grid of a step."""
+    return float(np.unique(ticks % stride, return_counts=True)[1].max() / len(ticks))
 
 
 def _share(steps: Ticks, stride: int) -> float:
@@ -83,17 +94,18 @@ def _share(steps: Ticks, stride: int) -> float:
 
 def _fixed(ticks: Ticks, wall: Ticks, clock: Clock) -> Rule | None:
     """A fixed step on the wall clock if it is whole days, else on the absolute clock; the one that explains more."""
-    absolute = _stride(np.diff(ticks))
+    day = clock.ticks_per_day
+    absolute = _stride(ticks, day)
     if clock.zone is None:
         if absolute is None:
             return None
-        return fixed_rule(absolute, clock, int(wall[0]), absolute % clock.ticks_per_day == 0)
+        return fixed_rule(absolute, clock, int(wall[0]), absolute % day == 0)
     local_steps = np.diff(wall)
-    local = _stride(local_steps) if (local_steps > 0).all() else None
+    local = _stride(wall, day) if (local_steps > 0).all() else None
     if local is None:
         return None if absolute is None else fixed_rule(absolute, clock, int(wall[0]), False)
-    gain = 1.0 if absolute is None else _share(local_steps, local) - _share(np.diff(ticks), absolute)
-    on_wall = gain > 0 or (gain == 0 and local % clock.ticks_per_day == 0)
+    gain = 1.0 if absolute is None else _on_grid(wall, local) - _on_grid(ticks, absolute)
+    on_wall = gain > 0 or (gain == 0 and local % day == 0)
     stride = local if on_wall or absolute is None else absolute
     return fixed_rule(stride, clock, int(wall[0]), on_wall)
 
@@ -111,8 +123,9 @@ def _business(wall: Ticks, clock: Clock) -> bool:
 def _months(wall: Ticks, clock: Clock, strict: bool) -> Frequency | None:
     """A number of months whose day follows a rule (`strict`), or with any day in the month."""
     days = (wall // clock.ticks_per_day).astype("M8[D]")
-    steps = np.diff(days.astype("M8[M]").astype(np.int64))
-    stride = _stride(steps) if (steps > 0).mean() >= EXPLAINED else None
+    months: Ticks = days.astype("M8[M]").astype(np.int64)
+    steps: Ticks = np.diff(months)
+    stride = _stride(months) if (steps > 0).mean() >= EXPLAINED else None
     if not stride or stride < 1 or _share(steps, stride) < EXPLAINED:
         return None
     rule = day_rule(days)

@@ -39,7 +39,7 @@ def read_parquet(file: Path) -> pd.DataFrame:
 
 
 def read_csv(file: Path) -> pd.DataFrame:
-    """The frame in a CSV file; the separator is the one that splits the header, a decimal comma goes with semicolons."""
+    """The frame in a CSV file; the separator is the mark most common in the header, a decimal comma is seen."""
     try:
         head = pd.read_csv(file, sep="\x01", header=None, nrows=50, dtype=str, engine="python", quoting=csv.QUOTE_NONE)
         lines = head[0].fillna("").astype(str).tolist()

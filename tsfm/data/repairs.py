@@ -40,7 +40,9 @@ def lay(name: str, ticks: Ticks, values: Floats, clock: Clock, freq: Frequency |
     if backwards:
         order = np.argsort(ticks, kind="stable")
         ticks, values = ticks[order], values[order]
-        repairs.append(("unsorted", backwards, f"{name}: rows were sorted by time ({backwards} stood out of order)"))
+        repairs.append(
+            ("unsorted", backwards, f"{name}: rows were sorted by time ({backwards} stood before an earlier one)")
+        )
     ticks, values, conflicts = _merge_repeats(name, ticks, values, clock, repairs)
     rule = _rule(ticks, clock, freq)
     placed = _slots(ticks, clock, rule, freq is not None) if rule else None
@@ -56,13 +58,13 @@ def lay(name: str, ticks: Ticks, values: Floats, clock: Clock, freq: Frequency |
     slots, index, moved = placed
     if len(moved):
         shown = clock.show(int(ticks[moved[0]]))
-        text = f"{name}: {len(moved)} stamps were moved onto the grid of {_frequency_name(index)} (first {shown})"
+        text = f"{name}: {many(len(moved), 'stamp')} moved onto the grid of {_frequency_name(index)} (first {shown})"
         repairs.append(("moved", len(moved), text))
     _refuse_far_stamps(name, ticks, slots, index)
     if index.length > len(slots):
         gaps = index.length - len(slots)
         first = clock.show(int(ticks[np.flatnonzero(np.diff(slots) > 1)[0]]))
-        text = f"{name}: {gaps} missing steps of {_frequency_name(index)} became NaN (first after {first})"
+        text = f"{name}: {many(gaps, 'missing step')} of {_frequency_name(index)} filled with NaN (first after {first})"
         repairs.append(("gaps", gaps, text))
         filled = np.full((index.length, values.shape[1]), np.nan)
         filled[slots] = values
@@ -87,10 +89,18 @@ def _merge_repeats(
         conflicts[int(column)] = (
             f"has different values at the same time {shown}: {low[row, column]:g} and {high[row, column]:g}; "
             "aggregate them first (frame.groupby(...).mean(), .sum() or .last())"
+            + _clock_change_hint(clock, ticks[starts[row]])
         )
     shown = clock.show(int(ticks[np.flatnonzero(~fresh)[0]]))
-    repairs.append(("duplicates", repeats, f"{name}: {repeats} repeated rows were dropped (first at {shown})"))
+    repairs.append(("duplicates", repeats, f"{name}: {many(repeats, 'repeated row')} dropped (first at {shown})"))
     return ticks[starts], high, conflicts
+
+
+def _clock_change_hint(clock: Clock, tick: int) -> str:
+    """Two rows in one early hour are often the hour that comes twice when clocks go back."""
+    if clock.kind != "datetime" or clock.zone is not None or tick % clock.ticks_per_day * 24 >= 4 * clock.ticks_per_day:
+        return ""
+    return ", or, if clocks went back in that hour, give the stamps their time zone"
 
 
 def _rule(ticks: Ticks, clock: Clock, freq: Frequency | None) -> Rule | None:
@@ -114,7 +124,7 @@ def _slots(ticks: Ticks, clock: Clock, rule: Rule, given: bool) -> tuple[Ticks, 
     frequency, stride = rule
     own = clock.wall(ticks) if frequency.wall else ticks
     day = clock.ticks_per_day
-    if frequency.kind == "integer" or not frequency.wall or clock.kind != "datetime":
+    if not frequency.wall or clock.kind != "datetime" or (frequency.kind == "fixed" and stride % day):
         slots, start = _fixed_slots(own, stride, given)
     else:
         slots, start = _day_slots(own, frequency, stride, day)
@@ -129,7 +139,7 @@ def _slots(ticks: Ticks, clock: Clock, rule: Rule, given: bool) -> tuple[Ticks, 
 
 
 def _fixed_slots(ticks: Ticks, stride: int, given: bool) -> tuple[Ticks, int]:
-    """Nearest step of the grid that most stamps lie on; a grid through 0 where a person named the step and few agree."""
+    """Nearest step of the grid that most stamps lie on; a grid through 0 where a given step suits few of them."""
     phase, share = _usual(ticks % stride)
     if given and share < EXPLAINED:
         positions = ticks // stride
@@ -150,12 +160,12 @@ def _day_slots(wall: Ticks, frequency: Frequency, stride: int, day: int) -> tupl
         dates = np.busday_offset(days.astype("M8[D]"), 0, roll="backward")
         counted = np.busday_count(dates[:1], dates) // frequency.step
         return counted, int(dates[0].astype(np.int64)) * day + hour
-    months = days.astype("M8[D]").astype("M8[M]").astype(np.int64)
+    months: Ticks = days.astype("M8[D]").astype("M8[M]").astype(np.int64)
     phase, _ = _usual(months % frequency.step)
     positions = (months - phase) // frequency.step
     first = np.array((positions[0] * frequency.step + phase).astype("M8[M]").astype("M8[D]"))
-    start = grid(Clock("datetime", "us"), frequency, 1, first.astype("M8[us]").view(np.int64), np.array(0))
-    return positions - positions[0], int(start) // (86_400 * 10**6) * day + hour
+    opening = grid(Clock("datetime", "us"), frequency, 1, first.astype("M8[us]").view(np.int64), np.array(0))
+    return positions - positions[0], int(opening) // (86_400 * 10**6) * day + hour
 
 
 def _usual(numbers: Ticks) -> tuple[int, float]:
@@ -179,7 +189,7 @@ def _refuse_far_stamps(name: str, ticks: Ticks, slots: Ticks, index: TimeIndex) 
     row = widest + 1 if len(slots) - widest - 1 <= widest + 1 else widest
     raise DataError(
         f"{name} has the time stamp {index.clock.show(int(ticks[row]))}, {int(gaps[widest])} steps of "
-        f"{_frequency_name(index)} away from the next one; correct or drop that row, or aggregate to a coarser frequency"
+        f"{_frequency_name(index)} away from the next one; correct or drop that row, or aggregate to a longer step"
     )
 
 
@@ -199,6 +209,11 @@ def _irregular_message(name: str, clock: Clock) -> str:
 
 def _frequency_name(index: TimeIndex) -> str:
     return repr(index.frequency.name) if index.frequency else "one row"
+
+
+def many(count: int, thing: str) -> str:
+    """A count and its noun."""
+    return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
 def series_name(series_id: Hashable) -> str:

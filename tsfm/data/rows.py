@@ -32,7 +32,7 @@ def is_nested(column: "pd.Series[Any]") -> bool:
 
 def is_sequence(value: Any) -> bool:
     """True for what holds numbers one after the other, false for one number or text."""
-    if isinstance(value, str | bytes) or isinstance(value, Mapping):
+    if isinstance(value, str | bytes | Mapping):
         return False
     return getattr(value, "ndim", None) != 0 and hasattr(value, "__len__")
 
@@ -94,7 +94,7 @@ def _take_row(
     )
     intake.add_raw(series_id, raw, index)
     if index.frequency is None and index.clock.kind == "datetime":
-        text = f"{series_name(series_id)}: no frequency is known, so the forecast is stamped in steps of one day; pass freq="
+        text = f"{series_name(series_id)}: no frequency is known, so it is continued in steps of one day; pass freq="
         intake.repairs.append(Repair(series_id, "frequency", 1, text))
 
 

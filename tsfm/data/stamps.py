@@ -144,7 +144,7 @@ def _from_text(words: Any, name: str, owner: Owner) -> Any:
         return pd.PeriodIndex(tidy, freq="Q").to_timestamp()
     offsets = text.str.extract(r"\d\d:\d\d.*?(Z|[+-]\d\d:?\d\d)\s*$")[0]
     zones = offsets.fillna("none").str.replace("Z", "+00:00").str.replace(r"^([+-]\d\d)(\d\d)$", r"\1:\2", regex=True)
-    if zones.nunique() > 1:
+    if (zones != zones.iloc[0]).any():
         row = int(np.flatnonzero((zones != zones.iloc[0]).to_numpy())[0])
         raise _mixed_zones(owner(row), name, zones.iloc[0], zones.iloc[row], words[row])
     iso = text.str.match(r"^\s*\d{4}-?\d{0,2}").all()

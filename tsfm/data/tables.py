@@ -121,7 +121,7 @@ def _file(intake: Intake, series_id: Hashable, values: Floats, index: TimeIndex,
 
 
 def _order(table: Long) -> Ticks | None:
-    """The order that groups rows by series (stable, so that rows out of order in time are still seen), None if grouped."""
+    """The stable order that groups rows by series, None if they are grouped."""
     return None if (np.diff(table.codes) >= 0).all() else np.argsort(table.codes, kind="stable")
 
 
@@ -204,10 +204,9 @@ def borrow_frequency(intake: Intake, short: list[int]) -> None:
             if placed and placed[1].length <= LONGEST_GAP:
                 _relay(intake, i, placed[0], placed[1])
                 continue
-        if index.length == 1 and index.frequency is None:
-            step = "one day" if index.clock.kind in ("datetime", "timedelta") else "one"
+        if index.length == 1 and index.frequency is None and index.clock.kind in ("datetime", "timedelta"):
             name = series_name(intake.ids[i])
-            text = f"{name}: one stamp tells no frequency, so its forecast is stamped in steps of {step}; pass freq="
+            text = f"{name}: one stamp tells no frequency, so its forecast is stamped in steps of one day; pass freq="
             intake.repairs.append(Repair(intake.ids[i], "frequency", 1, text))
 
 
@@ -219,5 +218,5 @@ def _relay(intake: Intake, i: int, slots: Ticks, index: TimeIndex) -> None:
         column[i][slots] = first_and_last
     intake.index[i] = index
     name = series_name(intake.ids[i])
-    text = f"{name}: {len(slots)} stamps tell no frequency; took {index.frequency.name!r} from the other series"  # type: ignore[union-attr]
+    text = f"{name}: {len(slots)} stamps are too few for a frequency; took that of the other series"
     intake.repairs.append(Repair(intake.ids[i], "frequency", len(slots), text))

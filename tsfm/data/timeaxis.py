@@ -74,16 +74,18 @@ class Frequency:
 
     @property
     def name(self) -> str:
-        """The alias of pandas 2.2 and later; a number of steps for integers."""
+        """The alias of pandas 2.2 and later; "M, day 15" and "3 steps" for what has none."""
         if self.kind == "integer":
             return f"{self.step} step" + ("s" if self.step > 1 else "")
         if self.kind == "business":
             return _times(self.step, "B")
         if self.kind == "month":
             unit = "Y" if self.step % 12 == 0 else "Q" if self.step % 3 == 0 else "M"
-            alias = {"end": "E", "start": "S", "business end": "BE", "business start": "BS"}.get(self.rule)
-            letters = f"{unit}{alias or 'E'}" if not (alias or "").startswith("B") else f"B{unit}{(alias or '')[1:]}"
-            return _times(self.step // MONTHS[unit], letters)
+            count = self.step // MONTHS[unit]
+            letters = {rule: letters for letters, rule in DAY_RULES.items()}.get(self.rule)
+            if letters is None:
+                return f"{_times(count, unit)}, day {self.rule}"
+            return _times(count, f"B{unit}{letters[1]}" if letters.startswith("B") else unit + letters)
         unit = next(unit for unit in reversed(FIXED) if self.step % FIXED[unit] == 0)
         weekday = f"-{self.rule}" if unit == "W" and self.rule else ""
         return _times(self.step // FIXED[unit], unit + weekday)
@@ -137,7 +139,8 @@ class TimeIndex:
         return future_times(indexes, horizon)
 
     def _ticks(self, steps: Ticks) -> Ticks:
-        return absolute_ticks([self], steps[None])[0]
+        ticks: Ticks = absolute_ticks([self], steps[None])[0]
+        return ticks
 
     @property
     def grid_start(self) -> int:
@@ -166,7 +169,8 @@ def future_times(indexes: Sequence[TimeIndex], horizon: int) -> "pd.Index[Any]":
     """The next `horizon` stamps of every axis, one after the other, as one index of n * H entries."""
     if len({index.clock for index in indexes}) > 1:
         parts = [pd.Series(index.future(horizon)).astype(object) for index in indexes]
-        return pd.Index(pd.concat(parts))
+        joined: pd.Index[Any] = pd.Index(pd.concat(parts))
+        return joined
     lengths = np.array([index.length for index in indexes], dtype=np.int64)[:, None]
     return indexes[0].clock.index(absolute_ticks(indexes, lengths + np.arange(horizon)).ravel())
 
@@ -181,7 +185,8 @@ def grid(clock: Clock, frequency: Frequency | None, stride: int, start: Ticks, s
         dates = np.busday_offset(days, steps * frequency.step, roll="forward")
     else:
         dates = _days_of_months(days.astype("M8[M]").astype(np.int64) + steps * frequency.step, frequency.rule)
-    return (dates.astype(f"M8[{clock.tick}]") + (stamps - days)).view(np.int64)
+    ticks: Ticks = (dates.astype(f"M8[{clock.tick}]") + (stamps - days)).view(np.int64)
+    return ticks
 
 
 def _days_of_months(months: Ticks, rule: str) -> Any:
