@@ -1,7 +1,7 @@
-"""Linear processes with their usual parametrisations: ARMA, seasonal ARIMA, exponential smoothing; and prices with GARCH.
+"""Linear processes in their usual parametrisations (seasonal ARIMA, exponential smoothing), and prices with GARCH.
 
-The linear ones are filters, so each is one product in the frequency domain; a unit root enters as a root just inside the circle
-of the padded transform or as a cumulative sum.
+The linear ones are filters, so each is one product in the frequency domain; a unit root enters as a root just inside
+the circle of the padded transform or as a cumulative sum.
 """
 
 import math
@@ -36,7 +36,7 @@ def linear_process(draws: Draws, rows: int, length: int) -> Drawn:
         tails = draws.student(draws.uniform(2.5, 8.0, len(heavy), 1), len(heavy), points)
         innovations[heavy] = torch.fft.rfft(tails)
     values = standardise(torch.fft.irfft(innovations * response, n=points)[:, :length])
-    integrated = draws.rows(0.3, rows)
+    integrated = draws.rows(0.2, rows)
     if len(integrated):
         drift = draws.normal(len(integrated), 1) * 0.05
         values[integrated] = (values[integrated] * (1.0 - is_smoothing[integrated, None]) + drift).cumsum(1) + values[
@@ -60,7 +60,8 @@ def _sarima(draws: Draws, angle: Tensor, season: Tensor, seasonal: Tensor, lengt
     step, two_steps = _delay(angle, 1.0), _delay(angle, 2.0)
     response = torch.ones(rows, len(angle), dtype=torch.complex64, device=draws.device)
     for order in range(2):
-        radius = 1.0 - draws.log_uniform(0.001, 0.8, rows, 1)
+        # Two roots near the circle would make every series a smooth curve.
+        radius = 1.0 - draws.log_uniform(0.001 if order == 0 else 0.1, 0.9, rows, 1)
         turn = draws.uniform(0.0, math.pi, rows, 1) ** 2 / math.pi  # slow cycles more often than fast ones
         complex_pair = draws.chance(0.35, rows, 1)
         first = radius * torch.lerp(torch.ones_like(turn), 2.0 * turn.cos(), complex_pair)
@@ -69,7 +70,7 @@ def _sarima(draws: Draws, angle: Tensor, season: Tensor, seasonal: Tensor, lengt
         response = response / (1.0 - wanted * first * step + wanted * second * two_steps)
     moving = draws.uniform(-0.9, 0.9, rows, 1) * draws.chance(0.4, rows, 1)
     response = response * (1.0 + moving * step)
-    memory = (1.0 - draws.log_uniform(0.002, 0.7, rows, 1)) * seasonal
+    memory = (1.0 - draws.log_uniform(0.001, 0.4, rows, 1)) * seasonal
     return response / (1.0 - memory * _delay(angle, season))
 
 

@@ -1,8 +1,8 @@
 """People's calendars: daily profiles by type of day, weeks, years, holidays, sunlight, weather and counts.
 
 y = level * (1 + a_d(t) profile_{type(day)}(time of day)) * week * year * noise, the pattern of electricity, traffic,
-web and retail series. What is new against other priors is the table of day types: workdays, weekend days and holidays have
-related but different profiles, so the season of a day can only be told from the season of the week.
+web and retail series. What is new against other priors is the table of day types: workdays, weekend days and holidays
+have related but different profiles, so the season of a day can only be told from the season of the week.
 """
 
 import math
@@ -55,7 +55,7 @@ def _within_days(draws: Draws, tags: Tensor, length: int) -> tuple[Tensor, Tenso
     day = time.floor()
     days = int(length / float(per_day.min())) + 10
     kind, profiles = _day_types(draws, rows, days), _profiles(draws, rows)
-    activity = _look_up(profiles, kind.gather(1, day.long()), time - day)
+    activity = _activity(draws, profiles, kind, time, day)
     swing = _daily_swing(draws, rows, days)
     amplitude = _between_days(swing, time, day)
     floor = draws.beta_like(1.2, 1.2, rows, 1)
@@ -129,6 +129,15 @@ def _typed_bumps(draws: Draws, rows: int, bumps: int = 4) -> Tensor:
     return shape / shape.amax((1, 2), keepdim=True)
 
 
+def _activity(draws: Draws, profiles: Tensor, kind: Tensor, time: Tensor, day: Tensor) -> Tensor:
+    """(B, T) profile of a step's day type, faded in from that of the day before: people do not change at midnight."""
+    time_of_day = time - day
+    index = day.long()
+    today = _look_up(profiles, kind.gather(1, index), time_of_day)
+    yesterday = _look_up(profiles, kind.gather(1, (index - 1).clamp_min(0)), time_of_day)
+    return torch.lerp(yesterday, today, (time_of_day / draws.log_uniform(0.01, 0.3, len(profiles), 1)).clamp_max(1.0))
+
+
 def _look_up(profiles: Tensor, kind: Tensor, time_of_day: Tensor) -> Tensor:
     """(B, T) profile of each step's day type, by straight lines between the cells of its day."""
     rows = len(profiles)
@@ -174,7 +183,7 @@ def _noise(draws: Draws, signal: Tensor, length: int) -> Tensor:
 
 
 def _shine(draws: Draws, signal: Tensor, time: Tensor, day: Tensor, days: int) -> None:
-    """Turn a share of the rows into sunlight: zero at night, a bow by day, weather from day to day and clouds within it."""
+    """Turn a share of the rows into sunlight: zero at night, a bow by day, weather by the day and clouds within it."""
     chosen = draws.rows(0.15, len(signal))
     if not len(chosen):
         return

@@ -1,7 +1,7 @@
 """Series that are caused by others: a random acyclic graph of lagged, bent and added parents.
 
-After the structural causal models of CauKer (Xie et al. 2025). The roots are one pool of the other families shared by the batch, so a series
-costs its own edges only.
+After the structural causal models of CauKer (Xie et al. 2025). The roots are one pool of other families that the whole
+batch shares, so a series costs its own edges only.
 """
 
 from collections.abc import Callable
@@ -58,11 +58,11 @@ def _children(draws: Draws, parents: Tensor, periods: Tensor, rows: int) -> tupl
         source = first if order == 0 else draws.integer(0, len(parents) - 1, rows)
         lag = draws.integer(0, LONGEST_LAG, rows, 1)
         clock = torch.arange(LONGEST_LAG, LONGEST_LAG + steps, device=draws.device) - lag
-        weight = draws.uniform(0.5, 1.5, rows, 1) if order == 0 else draws.uniform(-1.0, 1.0, rows, 1)
+        weight = draws.uniform(0.4, 1.2, rows, 1) if order == 0 else draws.uniform(-0.8, 0.8, rows, 1)
         total += parents[source].gather(1, clock) * weight
     for index, function in enumerate(_BENDS):
         chosen = torch.nonzero(bend == index).flatten()
         if len(chosen):
             total[chosen] = function(total[chosen])
-    noise = short_noise(draws, rows, steps) * draws.log_uniform(0.01, 0.3, rows, 1)
+    noise = short_noise(draws, rows, steps) * draws.log_uniform(0.005, 0.15, rows, 1)
     return standardise(total + noise), periods[first]

@@ -1,9 +1,9 @@
 """Trajectories of chaotic and oscillating systems, read from a pool that is integrated once a process.
 
-Every system but one is quadratic (Lorenz 1963, Roessler 1976, Lotka-Volterra, SIR with waning immunity, Duffing with x**2 and
-the forcing as extra states), so one right-hand side x' = c + L x + Q (x, x) serves a batch of all of them with Runge and Kutta's
-fourth-order step. Mackey and Glass (1977) has a delay and its own loop. A series is a crop of the pool, warped in
-time and projected on one axis.
+Every system but one is quadratic (Lorenz 1963, Roessler 1976, Lotka-Volterra, SIR with waning immunity, Duffing with
+x**2 and the forcing as extra states), so one right-hand side x' = c + L x + Q (x, x) serves a batch of all of them with
+Runge and Kutta's fourth-order step. Mackey and Glass (1977) has a delay and its own loop. A series is a crop of the
+pool, warped in time and projected on one axis.
 """
 
 import functools
@@ -75,7 +75,7 @@ def _runge_kutta(state: Tensor, linear: Tensor, quadratic: Tensor, shift: Tensor
 
 
 def _systems(draws: Draws) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Start (S, V), linear (S, V, V), quadratic (S, V * V, V) and constant (S, 1, V) terms, step (S, 1) of all systems."""
+    """Start (S, V), linear (S, V, V), quadratic (S, V * V, V) and constant (S, 1, V) terms, time step (S, 1)."""
     size, count = PER_SYSTEM, 5 * PER_SYSTEM
     start = draws.uniform(0.5, 1.5, count, STATES)
     linear, quadratic = torch.zeros(count, STATES, STATES), torch.zeros(count, STATES * STATES, STATES)

@@ -1,7 +1,6 @@
 """Counts: negative binomial with a seasonal rate, and intermittent demand after Croston (1972)."""
 
 import torch
-from torch import Tensor
 
 from tsfm.data.synthetic.calendar import calendar_composite
 from tsfm.data.synthetic.composite import multi_season_composite

@@ -1,6 +1,7 @@
 """Random numbers of the synthetic engine: every law that the families name, from one torch.Generator.
 
-A family never calls torch's random functions itself, so one seed fixes a whole batch and a device move changes nothing but the stream.
+A family never calls torch's random functions itself, so one seed fixes a whole batch, and a move to another device
+changes nothing but the stream.
 """
 
 import math

@@ -15,7 +15,7 @@ from tsfm.data.synthetic.draws import Draws
 
 @dataclass(frozen=True)
 class Frequency:
-    """One sampling rate: its share, its calendar cycles in steps (0 where shorter than two steps), other periods seen."""
+    """One sampling rate: its share, its calendar cycles in steps (0 below two steps) and other periods seen at it."""
 
     name: str
     share: float
@@ -32,7 +32,7 @@ FREQUENCIES: tuple[Frequency, ...] = (
     Frequency("10T", 0.05, 144.0, 1008.0, 52596.0, (6, 12, 18, 36, 72, 288)),
     Frequency("15T", 0.10, 96.0, 672.0, 35064.0, (4, 8, 16, 24, 32, 48, 192)),
     Frequency("30T", 0.03, 48.0, 336.0, 17532.0, (4, 8, 12, 16, 24, 96)),
-    Frequency("H", 0.27, 24.0, 168.0, 8766.0, (4, 6, 8, 12, 48, 72, 336, 730.5)),
+    Frequency("H", 0.27, 24.0, 168.0, 8766.0, (6, 8, 12, 12.4206, 24.8412, 48, 336, 354.37, 730.5)),
     Frequency("D", 0.15, 0.0, 7.0, 365.25, (3.5, 14, 28, 30.4375, 91.3125, 182.625)),
     Frequency("W", 0.09, 0.0, 0.0, 52.18, (4.348, 8.7, 13.045, 26.09, 104.36)),
     Frequency("M", 0.07, 0.0, 0.0, 12.0, (3, 4, 6, 24, 36, 60)),

@@ -1,6 +1,6 @@
 """Epidemics and product life cycles: waves of growth, and what has accumulated, from the first case on.
 
-Logistic and Gompertz curves and the model of Bass (1969), several waves a series, reported as counts with a weekly rhythm.
+Logistic and Gompertz curves and the model of Bass (1969), wave after wave, reported as counts with a weekly rhythm.
 """
 
 import torch
@@ -9,9 +9,7 @@ from torch import Tensor
 from tsfm.data.synthetic.draws import Drawn, Draws
 from tsfm.data.synthetic.scans import cell_of_circle, standardise
 
-# B series, W waves, T steps.
-
-WAVES = 6
+# B series, T steps.
 
 
 def life_cycle(draws: Draws, rows: int, length: int) -> Drawn:
@@ -31,31 +29,47 @@ def life_cycle(draws: Draws, rows: int, length: int) -> Drawn:
     outbreak = draws.uniform(0.0, 0.3 * length, rows, 1) * draws.chance(0.5, rows, 1)
     events = events * (clock >= outbreak)
     cumulative = events.cumsum(1)
-    # Retirement of an installed base turns the S-curve of a product into a hump.
     values = torch.lerp(events, cumulative, draws.chance(0.55, rows, 1))
     return Drawn(values, 7.0 * has_week[:, 0])
 
 
 def _waves(draws: Draws, clock: Tensor, rows: int) -> Tensor:
-    """(B, T) new cases a step: one to six waves of log-uniform duration, 5 to length / 3 steps."""
+    """(B, T) new cases a step: one wave after another, each with its own height, width and moment.
+
+    The typical distance of two waves is log-uniform, 25 steps to twice the length, so some rows show a single take-off.
+    """
     length = len(clock)
-    size = (rows, WAVES, 1)
-    scale = draws.log_uniform(2.5, max(length / 8, 8.0), rows, 1, 1) * draws.log_normal(1.0, 0.4, *size)
-    centre = draws.uniform(-0.1 * length, 1.1 * length, *size)
-    height = draws.log_normal(1.0, 1.0, *size)
-    height[:, 1:] *= draws.chance(draws.uniform(0.0, 1.0, rows, 1, 1), rows, WAVES - 1, 1)
-    time = ((clock - centre) / scale).clamp(-30.0, 30.0)
-    up = time.sigmoid()
-    logistic = up * (1.0 - up)
-    fast = (-time.clamp_min(-6.0)).exp()
-    gompertz = fast * (-fast).exp()
-    # Bass: innovators start it at once, imitators carry it on.
-    start = torch.sigmoid(4.0 * time)
-    bass = start * (0.3 + up) * (1.0 - up) * 0.5
+    spacing = draws.log_uniform(25.0, 2.0 * length, rows, 1)
+    position = clock / spacing + draws.uniform(0.0, 1.0, rows, 1)
+    cycle = position.floor()
+    waves = int(length / 25) + 5
+    width = (draws.log_uniform(0.03, 0.2, rows, 1) * draws.log_normal(1.0, 0.3, rows, waves)).clamp_max(0.2)
+    moment = draws.uniform(0.0, 1.0, rows, waves)
+    swell = draws.normal(rows, 1) * torch.arange(waves, device=draws.device).sub(waves / 2) * 0.2
+    height = draws.log_normal(1.0, draws.uniform(0.2, 1.4, rows, 1), rows, waves) * swell.clamp(-3.0, 3.0).exp()
     kind = draws.pick((0.45, 0.35, 0.2), rows)
-    curves = torch.stack([logistic, gompertz, bass])[kind, torch.arange(rows, device=draws.device)]
-    floor = draws.log_uniform(1e-5, 0.02, rows, 1) * draws.chance(0.5, rows, 1)
-    return (curves * height).sum(1) + floor
+    total = torch.zeros(rows, length, device=draws.device)
+    for neighbour in (-1, 0, 1):
+        index = (cycle + (neighbour + 1)).long()
+        time = (position - cycle - neighbour - moment.gather(1, index)) / width.gather(1, index)
+        total.addcmul_(_wave(time.clamp(-30.0, 30.0), kind), height.gather(1, index))
+    floor = draws.log_uniform(1e-5, 0.01, rows, 1) * draws.chance(0.4, rows, 1)
+    return total + floor
+
+
+def _wave(time: Tensor, kind: Tensor) -> Tensor:
+    """(B, T) rate of new cases around `time` 0: logistic (0), Gompertz with its long tail (1), Bass (2)."""
+    up = time.sigmoid()
+    curve = up * (1.0 - up)
+    rows = torch.nonzero(kind == 1).flatten()
+    if len(rows):
+        fast = (-time[rows].clamp_min(-6.0)).exp()
+        curve[rows] = fast * (-fast).exp()
+    rows = torch.nonzero(kind == 2).flatten()
+    if len(rows):
+        # Innovators buy at once, imitators follow them.
+        curve[rows] = (4.0 * time[rows]).sigmoid() * (0.3 + up[rows]) * (1.0 - up[rows]) * 0.5
+    return curve
 
 
 def growth_curve(draws: Draws, rows: int, length: int) -> Drawn:

@@ -6,9 +6,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tsfm.data.synthetic import autoregressive, calendar, causal, chaotic, composite, counts, lifecycle, pulses, sensors
-from tsfm.data.synthetic import spectral, switching, telemetry, transforms as post
+from tsfm.data.synthetic import (
+    autoregressive,
+    calendar,
+    causal,
+    chaotic,
+    composite,
+    counts,
+    lifecycle,
+    pulses,
+    sensors,
+    spectral,
+    switching,
+    telemetry,
+)
+from tsfm.data.synthetic import transforms as post
 from tsfm.data.synthetic.draws import Drawn, Draws
+from tsfm.data.synthetic.scans import spread
 from tsfm.errors import UnknownName
 
 # B series, T steps.
@@ -72,7 +86,7 @@ def sample(
     """`count` series of `length` steps from the mixture, a pure function of its arguments.
 
     families    weights that replace the default ones of the families they name; 0 leaves a family out
-    transforms  False leaves out the post-transforms, gaps and random units: standardised series as the families made them
+    transforms  False leaves out the post-transforms, gaps and units: series of unit spread as families make them
 
     Raises UnknownName for a family that does not exist, ValueError for a mix without weight or a size below one.
     """
@@ -112,12 +126,12 @@ def _weights(families: Mapping[str, float] | None) -> Tensor:
 def _gate(draws: Draws, values: Tensor, family: Tensor, period: Tensor) -> None:
     """Standardise in place, and replace what a model cannot learn from by spectral processes, relabelled as such.
 
-    Rows fail when a value is not finite, when (unless meant) they do not change, or when one step holds all the variance.
+    Rows fail when a value is not finite, when they do not change (unless meant), or when one step is all that differs.
     """
     names = list(FAMILIES)
     is_flat = family == names.index(FLAT)
     centre = values.mean(1, keepdim=True)
-    size = post.spread(values)
+    size = spread(values)
     reach = (values - centre).abs().amax(1, keepdim=True)
     # A lone spike in a constant row has a reach of sqrt(T) standard deviations.
     lonely = reach > 0.9 * values.shape[1] ** 0.5 * size

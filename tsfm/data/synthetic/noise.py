@@ -14,7 +14,7 @@ from tsfm.data.synthetic.scans import autoregress, standardise, stretch
 def padded_length(length: int) -> int:
     """An even number of FFT points, at least half as long again as the series, with small factors only."""
     wanted = length + length // 2
-    power = 2 ** math.ceil(math.log2(wanted))
+    power = 1 << (wanted - 1).bit_length()
     return power * 3 // 4 if power * 3 // 4 >= wanted and power % 8 == 0 else max(power, 16)
 
 
@@ -44,7 +44,7 @@ def ar1_noise(draws: Draws, rho: Tensor, length: int) -> Tensor:
 
 
 def short_noise(draws: Draws, rows: int, length: int) -> Tensor:
-    """Unit-variance (B, T) measurement noise: white for half of the rows, AR(1) up to .97 for the rest; some heavy-tailed."""
+    """Unit-variance (B, T) measurement noise: white for half of the rows, else AR(1) to .97; some heavy-tailed."""
     innovations = draws.normal(rows, length)
     heavy = draws.rows(0.25, rows)
     if len(heavy):
@@ -97,7 +97,7 @@ def bump_profile(draws: Draws, rows: int, cells: int, bumps: int = 4) -> Tensor:
 
 
 def waveform_profile(draws: Draws, rows: int, cells: int) -> Tensor:
-    """Cyclic tables (B, K), standardised: sine, saw, square, trapezoid, half-rectified sine, lopsided bump, random, steps."""
+    """Cyclic tables (B, K), standardised: sine, saw, square, trapezoid, half sine, lopsided bump, Fourier, steps."""
     phase = torch.arange(cells, device=draws.device).div(cells).expand(rows, cells)
     share = draws.uniform(0.1, 0.9, rows, 1)  # where the crest, or the jump, lies in the cycle
     sine = (2 * math.pi * phase).sin()

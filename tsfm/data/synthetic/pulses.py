@@ -3,7 +3,6 @@
 import math
 
 import torch
-from torch import Tensor
 
 from tsfm.data.synthetic.draws import Drawn, Draws
 from tsfm.data.synthetic.noise import power_law, short_noise, slow_path
@@ -71,12 +70,13 @@ def _anomalies(draws: Draws, rows: int, length: int) -> Drawn:
 
 
 def river_flow(draws: Draws, rows: int, length: int) -> Drawn:
-    """Rain that comes in wet spells and by season, through a quick and a slow reservoir: sharp rises, slow recession."""
+    """Rain in wet spells and by season, through a quick and a slow reservoir: sharp rises, slow recession."""
     clock = torch.arange(length, device=draws.device)
     year = torch.tensor([365.25, 52.18, 8766.0, 12.0], device=draws.device)[
         draws.pick((0.6, 0.2, 0.1, 0.1), rows)
     ].unsqueeze(1)
-    season = (2 * math.pi * (clock / year + draws.uniform(0.0, 1.0, rows, 1))).sin() * draws.uniform(0.0, 1.5, rows, 1)
+    strength = draws.uniform(0.0, 1.5, rows, 1)
+    season = (2 * math.pi * (clock / year + draws.uniform(0.0, 1.0, rows, 1))).sin() * strength
     slow_weather = slow_path(draws, rows, length, max(16, length // 16), 1.0) * draws.uniform(0.1, 0.6, rows, 1)
     wet = two_state_chain(
         draws.log_uniform(0.01, 0.2, rows, 1), draws.uniform(0.1, 0.5, rows, 1), draws.uniform(0.0, 1.0, rows, length)
@@ -97,4 +97,4 @@ def river_flow(draws: Draws, rows: int, length: int) -> Drawn:
     flow = flow * (short_noise(draws, rows, length) * draws.log_uniform(0.003, 0.08, rows, 1)).exp()
     power = draws.uniform(0.8, 1.5, rows, 1)
     flow = (flow.clamp_min(1e-9).log() * power).exp() + draws.uniform(0.0, 0.3, rows, 1)
-    return Drawn(flow, year[:, 0] * (year[:, 0] < length))
+    return Drawn(flow, (year * (year < length) * (strength > 0.4))[:, 0])

@@ -1,6 +1,6 @@
 """Sensors that drift: a slow random walk, a weak daily season, plateaus, rounding, changes of gain and offset.
 
-Such series (transformer oil temperature, weather, air quality) have an obvious clock and a level that it does not explain.
+Such series (oil of a transformer, weather, air quality) have an obvious clock and a level that it does not explain.
 """
 
 import torch
@@ -17,7 +17,8 @@ from tsfm.data.synthetic.scans import autoregress, hold, on_circle, standardise,
 def sensor_drift(draws: Draws, rows: int, length: int) -> Drawn:
     """Level that drifts or slowly reverts, with a season of 5 to 60 % of the variance and the faults of instruments."""
     tags = draw_tags(draws, rows, 0, DAILY + 1)
-    period = cycles(tags).amax(1) * 0.0 + cycles(tags)[:, :1].where(cycles(tags)[:, :1] > 0, cycles(tags)[:, 2:])[:, 0]
+    day, _, year = cycles(tags).unbind(1)
+    period = torch.where(day > 0, day, year)
     clock = torch.arange(length, device=draws.device)
     # The variance of a walk over one period against that of the season is what makes the season weak.
     beta = draws.uniform(1.5, 2.6, rows, 1)
@@ -36,7 +37,7 @@ def sensor_drift(draws: Draws, rows: int, length: int) -> Drawn:
 
 
 def _instrument(draws: Draws, values: Tensor, length: int) -> Tensor:
-    """Faults of a measuring chain, each on a share of the rows: gain and offset changes, stuck readings, coarse steps."""
+    """Faults of instruments, each on a share of the rows: gain and offset changes, stuck readings, coarse steps."""
     rows = len(values)
     shifts = draws.rows(0.2, rows)
     if len(shifts):

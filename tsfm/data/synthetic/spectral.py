@@ -1,7 +1,7 @@
 """Stationary Gaussian processes drawn by one inverse FFT instead of a Cholesky factor.
 
-The spectral density is a sum of smooth parts (power laws, Matern), combs at a period and its harmonics, whose line width
-makes them quasi-periodic, and a band-pass; three in ten series multiply two such draws.
+The spectral density is a sum of smooth parts (power laws, Matern), combs at a period and its harmonics, whose line
+width makes them quasi-periodic, and a band-pass; three in ten series multiply two such draws.
 """
 
 import math

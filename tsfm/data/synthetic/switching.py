@@ -1,7 +1,8 @@
 """Regime-switching Ornstein-Uhlenbeck processes with stochastic volatility.
 
-Parameter ranges follow the TempoPFN prior (Moroshan et al. 2025). The step is exact, x' = m + (x - m) exp(-theta dt) + noise of the
-exact variance, so the process is a linear recurrence with random coefficients and needs no loop over time.
+Parameter ranges follow the TempoPFN prior (Moroshan et al. 2025). The step is exact,
+x' = m + (x - m) exp(-theta dt) plus noise of the exact variance, so the process is a linear recurrence with random
+coefficients and needs no loop over time.
 """
 
 import math

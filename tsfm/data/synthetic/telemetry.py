@@ -39,7 +39,7 @@ def it_telemetry(draws: Draws, rows: int, length: int) -> Drawn:
 
 def _jobs(draws: Draws, clock: Tensor, period: Tensor) -> Tensor:
     """(B, T) narrow pulses every `period`, of varying size, each late by a little; some are skipped."""
-    rows, length = len(period), len(clock)
+    rows = len(period)
     time = clock / period + draws.uniform(0.0, 1.0, rows, 1)
     cycle = time.floor().long()
     cycles = int(cycle.max()) + 1
@@ -54,7 +54,7 @@ def _jobs(draws: Draws, clock: Tensor, period: Tensor) -> Tensor:
 
 
 def _bursts(draws: Draws, rows: int, length: int) -> Tensor:
-    """(B, T) shot noise whose shocks come in clusters: a busy state, jumps in it, and a geometric decay of 3 to 60 steps."""
+    """(B, T) shot noise in clusters: a busy state, jumps in it, and a geometric decay of 1.5 to 60 steps."""
     busy = two_state_chain(
         draws.log_uniform(0.001, 0.02, rows, 1),
         draws.log_uniform(0.01, 0.2, rows, 1),

@@ -1,6 +1,7 @@
 """What happens to series on their way into a table: links, mixtures, breaks, artefacts, noise, flips, gaps, units.
 
-Each transform takes a share of the rows, in the order of `TRANSFORMS`; all of them see standardised series and leave (B, T) finite.
+Each transform takes a share of the rows, in the order of `TRANSFORMS`, and is given those rows and the whole batch, as
+mixtures read it. The series come in at unit spread and stay finite.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from tsfm.data.synthetic.scans import spread, standardise, stretch, two_state_ch
 
 # B series, T steps.
 
-Transform = Callable[[Draws, Tensor], Tensor]
+Transform = Callable[[Draws, Tensor, Tensor], Tensor]
 
 
 def transform(draws: Draws, values: Tensor) -> Tensor:
@@ -22,14 +23,12 @@ def transform(draws: Draws, values: Tensor) -> Tensor:
     for share, apply in TRANSFORMS:
         chosen = draws.rows(share, len(values))
         if len(chosen):
-            values[chosen] = (
-                apply(draws, values[chosen]) if apply is not mixup else mixup(draws, values[chosen], values)
-            )
+            values[chosen] = apply(draws, values[chosen], values)
     return values
 
 
-def link(draws: Draws, values: Tensor) -> Tensor:
-    """Monotone and other links of standardised series: exp, softplus, censoring at 0, logit cap, square, modulus, Box-Cox."""
+def link(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
+    """Links of standardised series: exp, softplus, censoring at 0, logit cap, square, modulus, Box-Cox."""
     steep = draws.uniform(0.3, 1.0, len(values), 1)
     lift = draws.uniform(-0.5, 1.5, len(values), 1)
     bounded = standardise(values).clamp(-6.0, 6.0)
@@ -51,7 +50,7 @@ def link(draws: Draws, values: Tensor) -> Tensor:
 
 
 def mixup(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
-    """Convex mixtures of two or three standardised series (TSMixup, Ansari et al. 2024), half with weights that move in time."""
+    """Convex mixtures of two or three rows (TSMixup, Ansari et al. 2024), half with weights that move in time."""
     rows, length = values.shape
     first, last = draws.dirichlet(1.5, rows, 3), draws.dirichlet(1.5, rows, 3)
     use_third = torch.cat([torch.ones(rows, 2, device=draws.device), draws.chance(0.5, rows, 1)], dim=1)
@@ -66,7 +65,7 @@ def mixup(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     return mixed
 
 
-def regime_change(draws: Draws, values: Tensor) -> Tensor:
+def regime_change(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """One to three changes of scale (.5 to 2) and of level (about a third of a standard deviation)."""
     rows, length = values.shape
     change = draws.chance(draws.uniform(1.0, 3.0, rows, 1) / length, rows, length)
@@ -76,7 +75,7 @@ def regime_change(draws: Draws, values: Tensor) -> Tensor:
     return (values - centre) * gain + centre + shift
 
 
-def shock(draws: Draws, values: Tensor) -> Tensor:
+def shock(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """One jump of half to three standard deviations that dies away over 1 to 15 % of the series."""
     rows, length = values.shape
     since = torch.arange(length, device=draws.device) - draws.uniform(0.0, length, rows, 1)
@@ -85,7 +84,7 @@ def shock(draws: Draws, values: Tensor) -> Tensor:
     return values + (since >= 0) * (-since.clamp_min(0.0) / decay).exp() * size
 
 
-def amplitude_window(draws: Draws, values: Tensor) -> Tensor:
+def amplitude_window(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """Deviations from the mean multiplied by .3 to 1.8 between two times."""
     rows, length = values.shape
     clock = torch.arange(length, device=draws.device)
@@ -96,7 +95,7 @@ def amplitude_window(draws: Draws, values: Tensor) -> Tensor:
     return centre + (values - centre) * (1.0 + inside * (draws.uniform(0.3, 1.8, rows, 1) - 1.0))
 
 
-def resample(draws: Draws, values: Tensor) -> Tensor:
+def resample(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """Coarser sampling by 2 to 8, filled in by straight lines or by holding the last value."""
     rows, length = values.shape
     place = torch.arange(length, device=draws.device) / draws.integer(2, 8, rows, 1)
@@ -107,14 +106,14 @@ def resample(draws: Draws, values: Tensor) -> Tensor:
     return torch.lerp(values.gather(1, left), values.gather(1, right), weight)
 
 
-def quantise(draws: Draws, values: Tensor) -> Tensor:
+def quantise(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """Rounding to 2 to 64 levels within the range of the series."""
     low, high = values.aminmax(dim=1, keepdim=True)
     step = (high - low).clamp_min(1e-9) / draws.log_uniform(2.0, 64.0, len(values), 1).round().sub(1.0).clamp_min(1.0)
     return ((values - low) / step).round() * step + low
 
 
-def censor(draws: Draws, values: Tensor) -> Tensor:
+def censor(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """Clipping from above or below at a quantile between 60 and 95 %."""
     sample = values[:, :: max(1, values.shape[1] // 128)].sort(dim=1).values
     place = (draws.uniform(0.6, 0.95, len(values), 1) * (sample.shape[1] - 1)).long()
@@ -124,7 +123,7 @@ def censor(draws: Draws, values: Tensor) -> Tensor:
     return torch.lerp(floored, capped, above)
 
 
-def heteroskedastic(draws: Draws, values: Tensor) -> Tensor:
+def heteroskedastic(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """Noise of 1 to 30 % of the standard deviation, larger where the series lies higher."""
     low = values.amin(1, keepdim=True)
     height = (values - low) / (values.mean(1, keepdim=True) - low).clamp_min(1e-9)
@@ -133,7 +132,7 @@ def heteroskedastic(draws: Draws, values: Tensor) -> Tensor:
     )
 
 
-def outliers(draws: Draws, values: Tensor) -> Tensor:
+def outliers(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """Single wrong values, 3 to 8 standard deviations off, at .1 to 1 % of the steps."""
     rows, length = values.shape
     hit = draws.chance(draws.log_uniform(1e-3, 1e-2, rows, 1), rows, length)
@@ -143,19 +142,19 @@ def outliers(draws: Draws, values: Tensor) -> Tensor:
     return values + hit * size * sign * spread(values)
 
 
-def sign_flip(draws: Draws, values: Tensor) -> Tensor:
+def sign_flip(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """The series upside down: half of all rows, so that the training law is symmetric in sign."""
     return -values
 
 
-def time_reversal(draws: Draws, values: Tensor) -> Tensor:
+def time_reversal(draws: Draws, values: Tensor, others: Tensor) -> Tensor:
     """The series backwards."""
     return values.flip(1)
 
 
 TRANSFORMS: tuple[tuple[float, Transform], ...] = (
     (0.45, link),
-    (0.25, mixup),  # type: ignore[list-item]
+    (0.25, mixup),
     (0.10, regime_change),
     (0.08, shock),
     (0.08, amplitude_window),
@@ -170,7 +169,10 @@ TRANSFORMS: tuple[tuple[float, Transform], ...] = (
 
 
 def missing_blocks(draws: Draws, rows: int, length: int) -> Tensor:
-    """(B, T) bool, False where not measured: 15 % of the rows have blocks of geometric length, a third of those whole patches too."""
+    """(B, T) bool, False where not measured: 15 % of the rows have gaps.
+
+    Gaps have geometric lengths; a third of those rows miss whole patches of 32 steps too.
+    """
     observed = torch.ones(rows, length, dtype=torch.bool, device=draws.device)
     holed = draws.rows(0.15, rows)
     if not len(holed):
