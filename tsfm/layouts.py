@@ -116,10 +116,15 @@ def to_gluonts(forecast: "Forecast") -> list[Any]:
 def column_names(forecast: "Forecast") -> tuple[Any, Any]:
     """Names of the id and the time column or index: the user's own, else `unique_id`, and `ds` or, undated, `step`."""
     origin = forecast.panel.origin
-    named = origin.details.get("index_name") if origin.time is None else origin.time
-    dated = len(forecast) and not isinstance(forecast.panel.future_index(0, 1), pd.RangeIndex)
-    time = ("ds" if dated else "step") if named is None else named
-    return ("unique_id" if origin.id is None else origin.id), time
+    # Rows in GluonTS's style name the column of the first stamp, which says nothing about a column of all stamps.
+    named = None if origin.family in ("gluonts", "nested") else origin.time
+    if named is None:
+        named = origin.details.get("index_name")
+    if named is None:
+        dated = len(forecast) and not isinstance(forecast.panel.future_index(0, 1), pd.RangeIndex)
+        named = "ds" if dated else "step"
+    id_name = origin.id if origin.id is not None else getattr(origin.details.get("columns"), "name", None)
+    return ("unique_id" if id_name is None else id_name), named
 
 
 def _numbers(forecast: "Forecast") -> dict[str, Floats]:
