@@ -44,11 +44,16 @@ def card(forecast: "Forecast") -> str:
 
 
 def sketch(forecast: "Forecast", position: int = 0) -> str:
-    """SVG of one series: the last history, the 80 % and 50 % fans, the median."""
+    """SVG of one series: the last history, then, from its last value on, the 80 % and 50 % fans and the median."""
     steps = max(3 * forecast.horizon, LEAST_HISTORY)
     past = forecast.panel.values[position][-steps:]
-    fans = [[forecast.quantile_array(level, [position])[0] for level in ends(coverage)] for coverage, _ in FANS]
-    median = forecast.quantile_array(0.5, [position])[0]
+    joint = past[-1:] if np.isfinite(past[-1]) else past[:0]
+
+    def level(asked: float) -> Floats:
+        return np.concatenate([joint, forecast.quantile_array(asked, [position])[0]])
+
+    fans = [[level(low), level(high)] for low, high in (ends(coverage) for coverage, _ in FANS)]
+    median = level(0.5)
     seen = np.concatenate([past[np.isfinite(past)], *fans[0], median])
     # Halves, because the span of very large values has no float.
     low, span = seen.min() / 2, seen.max() / 2 - seen.min() / 2
@@ -59,7 +64,7 @@ def sketch(forecast: "Forecast", position: int = 0) -> str:
         return placed
 
     across: Floats = np.linspace(MARGIN, WIDTH - MARGIN, len(past) + forecast.horizon)
-    ahead = across[len(past) :]
+    ahead = across[len(past) - len(joint) :]
     shapes = []
     for (lower, upper), (_, opacity) in zip(fans, FANS, strict=True):
         outline = _points(np.concatenate([ahead, ahead[::-1]]), np.concatenate([down(lower), down(upper)[::-1]]))
