@@ -78,7 +78,7 @@ def test_the_demo_is_forecast_with_a_usual_horizon(tmp_path: Path, capsys: pytes
     [
         (["forecast"], "--demo"),
         (["forecast", "--demo", "data.csv"], "one thing"),
-        (["forecast", "nowhere.csv"], "nowhere.csv"),
+        (["forecast", "nowhere.csv", *BASELINE], "nowhere.csv"),
         (["forecast", "--demo", "--out", "table.xlsx"], ".parquet"),
         (["forecast", "--demo", "--plot", "picture.bmp"], ".png"),
         (["forecast", "--demo", "--out", "nowhere/table.csv"], "no folder"),
@@ -87,7 +87,6 @@ def test_the_demo_is_forecast_with_a_usual_horizon(tmp_path: Path, capsys: pytes
         (["forecast", "--demo", "--horizon", "0", *BASELINE], "horizon"),
         (["forecast", "--demo", "--model", "gpt"], "seasonal-naive"),
         (["forecast", "--demo", "--layout", "diagonal", "--out", "table.csv", *BASELINE], "diagonal"),
-        (["check", "nowhere.csv"], "nowhere.csv"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
@@ -122,8 +121,14 @@ def test_debug_shows_the_traceback():
 def test_check_names_what_is_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data = tmp_path / "damaged.csv"
     pd.read_csv(demo_path()).drop(index=range(100, 130)).to_csv(data, index=False)
-    leave("check", str(data), *COLUMNS)
-    assert "EWR" in capsys.readouterr().out
+    assert leave("check", str(data), *COLUMNS) == 0
+    shown = capsys.readouterr().out
+    assert "EWR" in shown and "30" in shown
+
+
+def test_check_leaves_with_1_where_nothing_can_be_forecast(capsys: pytest.CaptureFixture[str]):
+    assert leave("check", "nowhere.csv") == 1
+    assert "nowhere.csv" in capsys.readouterr().out
 
 
 def test_models_lists_the_baselines(capsys: pytest.CaptureFixture[str]):

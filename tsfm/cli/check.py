@@ -1,4 +1,7 @@
-"""`tsfm check`: what is odd in a file, which series and rows, and the one-line fix."""
+"""`tsfm check`: what is odd in a file, which series and rows, and the one-line fix.
+
+It leaves with exit code 1 where something cannot be forecast.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,4 +19,7 @@ def check(
     """Say what is odd in a file and how to mend it."""
     import tsfm
 
-    typer.echo(str(tsfm.check(data, id=id, time=time, target=target, freq=freq)))
+    report = tsfm.check(data, id=id, time=time, target=target, freq=freq)
+    typer.echo(str(report))
+    if any(finding.weight == "error" for finding in report.findings):
+        raise typer.Exit(1)

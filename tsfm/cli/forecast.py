@@ -1,6 +1,7 @@
 """`tsfm forecast`: a CSV or parquet file in, a table in the terminal, a picture and a file out."""
 
 import time as clock
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,23 +49,24 @@ def forecast(
     import tsfm
 
     console = Console(highlight=False)
+    say = partial(console.print, soft_wrap=True)
     source: Any = data
     if demo:
         from tsfm.demo import COLUMNS, load_demo
 
         source = load_demo()
         options |= COLUMNS
-        console.print("Departures an hour from New York's airports, August to October 2013 (US DOT, public domain)")
+        say("Departures an hour from New York's airports, August to October 2013 (US DOT, public domain)")
     given = {name: value for name, value in options.items() if value is not None}
     result = tsfm.forecast(source, horizon, errors=errors, device=device, precision=precision, **given)
     show(result, console)
     if out is not None:
         write_table(result.to_frame(layout=layout), out)
-        console.print(f"table    {out}")
+        say(f"table    {out}")
     if plot is not None:
         figure = result.plot()
         write_atomically(plot, lambda target: figure.savefig(target, dpi=150, bbox_inches="tight"))
-        console.print(f"picture  {plot}")
+        say(f"picture  {plot}")
     console.print(
         f"time     {clock.perf_counter() - started:.1f} s in all, {result.provenance.seconds:.1f} s forecasting"
     )
@@ -87,17 +89,18 @@ def show(result: "Forecast", console: "Console") -> None:
 
     if len(result):
         console.print(forecast_table(result.to_frame(), result.levels))
+    say = partial(console.print, soft_wrap=True)
     provenance = result.provenance
     chosen = ", ".join(f"{name} = {value}" for name, value in provenance.defaults.items())
-    console.print(f"model    {provenance.model}, context {provenance.context:,}, {provenance.precision}")
+    say(f"model    {provenance.model}, context {provenance.context:,}, {provenance.precision}")
     if chosen:
-        console.print(f"chosen   {chosen}")
+        say(f"chosen   {chosen}")
     for warning in provenance.warnings:
-        console.print(f"warning  {warning}", style="yellow")
+        say(f"warning  {warning}", style="yellow")
     for series_id, reason in result.skipped.items():
-        console.print(f"skipped  {series_id}: {reason}", style="yellow")
+        say(f"skipped  {series_id}: {reason}", style="yellow")
     if result.panel.repairs:
-        console.print(
+        say(
             f"repairs  {len(result.panel.repairs)} made to the data on the way in; `tsfm check` lists them",
             style="yellow",
         )

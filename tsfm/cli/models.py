@@ -9,10 +9,9 @@ def models() -> None:
 
     import tsfm
 
-    heading, *rows = tsfm.list_models().rows()
-    table = Table(box=box.SIMPLE_HEAD)
-    for title in heading:
-        table.add_column(title, no_wrap=title != "description")
-    for row in rows:
-        table.add_row(*row)
+    table = Table("name", "parameters", "size", "description", box=box.SIMPLE_HEAD)
+    for one in tsfm.list_models():
+        size = [f"{one.parameters:,}", f"{one.size / 1e6:.1f} MB"] if one.parameters else ["", ""]
+        table.add_row(one.name, *size, f"{one.description} ({one.licence})" if one.parameters else one.description)
+    table.columns[0].no_wrap = True
     Console(highlight=False).print(table)

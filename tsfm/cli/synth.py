@@ -16,5 +16,5 @@ def synth(
     check_target(plot, "--plot", PICTURES)
     from tsfm.data.synthetic.page import draw_page
 
-    write_atomically(plot, lambda target: draw_page(target, seed=seed))
+    write_atomically(plot, lambda target: draw_page(seed, target))
     typer.echo(f"picture  {plot}")

@@ -1,6 +1,7 @@
 """Tables for the terminal: a forecast at a glance, never more than a screen of it."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,18 +42,23 @@ def forecast_table(frame: "pd.DataFrame", levels: Sequence[float]) -> Table:
     groups = list(frame.groupby(id_column, sort=False))
     steps = max(2, ROWS // min(len(groups), SERIES))
     for series_id, rows in groups[:SERIES]:
-        add_series(table, str(series_id), rows[[time_column, *columns]].values.tolist(), steps)
+        times = [short_time(time) for time in rows[time_column]]
+        add_series(table, str(series_id), times, rows[columns].values.tolist(), steps)
     if len(groups) > SERIES:
         table.add_row(f"… {len(groups) - SERIES:,} more series", style="dim")
     return table
 
 
-def add_series(table: Table, name: str, rows: list[list[Any]], steps: int) -> None:
+def short_time(time: Any) -> str:
+    """A time stamp without the seconds, where they are zero."""
+    return re.sub(r"^(\d{4}-\d\d-\d\d \d\d:\d\d):00$", r"\1", str(time))
+
+
+def add_series(table: Table, name: str, times: list[str], rows: list[list[float]], steps: int) -> None:
     """Add the first `steps` rows of one series, and one that says how many there are beyond."""
-    decimals = decimals_for(max(abs(number) for row in rows for number in row[1:]))
-    for position, (time, *numbers) in enumerate(rows[:steps]):
-        last = position == min(steps, len(rows)) - 1 and len(rows) <= steps
+    decimals = decimals_for(max(abs(number) for row in rows for number in row))
+    for position, (time, numbers) in enumerate(list(zip(times, rows, strict=True))[:steps]):
         shown = [f"{number:,.{decimals}f}" for number in numbers]
-        table.add_row(name if position == 0 else "", str(time), *shown, end_section=last)
+        table.add_row(name if position == 0 else "", time, *shown, end_section=position == len(rows) - 1)
     if len(rows) > steps:
         table.add_row("", f"… {len(rows) - steps:,} more", style="dim", end_section=True)

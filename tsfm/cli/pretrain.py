@@ -1,0 +1,48 @@
+"""`tsfm pretrain`: train a forecaster from nothing, or go on where a run stopped."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RUNS = Path("~/.cache/tsfm/train")
+
+
+def pretrain(
+    run: Annotated[str, typer.Option(help="Name of the run; its folder holds everything a restart needs.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="Size of the model.")] = "tiny",
+    data: Annotated[
+        str, typer.Option(help="Comma-separated: 'synthetic', and folders of parquet sets that may be trained on.")
+    ] = "synthetic",
+    hours: Annotated[float, typer.Option(help="Training time, turned into steps after a minute of measuring.")] = 0.0,
+    steps: Annotated[int, typer.Option(help="Steps instead of hours.")] = 0,
+    decay: Annotated[float, typer.Option(help="Share of the steps over which the rate falls to zero.")] = 0.2,
+    branch: Annotated[str, typer.Option(help="Begin from the state of another run, and decay over --steps more.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
+    threads: Annotated[int, typer.Option(help="Part of the run: sums depend on it.")] = 1,
+    compiled: Annotated[bool, typer.Option(help="Compile the training step; needs a C++ compiler.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Also write the trained model into this folder, in int8.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where runs live.")] = RUNS,
+) -> None:
+    """Pretrain a forecaster; the same command again goes on where the run stopped."""
+    from tsfm.errors import DataError
+    from tsfm.models.moe_decoder import PRESETS
+    from tsfm.training.runs import open_run, start_branch, write_model
+    from tsfm.training.trainer import RunConfig
+
+    if preset not in PRESETS:
+        raise DataError(f"--preset {preset} is not known; presets are {', '.join(PRESETS)}")
+    home = folder.expanduser()
+    config = RunConfig(
+        model=PRESETS[preset], data=tuple(data.split(",")), seed=seed, threads=threads, compiled=compiled
+    )
+    config = replace(config, decay_share=decay).with_steps(steps)
+    if branch:
+        start_branch(home / branch, home / run, steps)
+    trainer = open_run(home / run, config)
+    done = trainer.run(hours=hours or None, report=typer.echo)
+    typer.echo(f"step {trainer.step}, {'done' if done else 'stopped; the same command goes on'}: {home / run}")
+    if out is not None and done:
+        write_model(trainer.model, out, home / run)
+        typer.echo(f"model {out}")
