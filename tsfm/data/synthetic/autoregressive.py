@@ -38,10 +38,10 @@ def linear_process(draws: Draws, rows: int, length: int) -> Drawn:
     values = standardise(torch.fft.irfft(innovations * response, n=points)[:, :length])
     integrated = draws.rows(0.2, rows)
     if len(integrated):
-        drift = draws.normal(len(integrated), 1) * 0.05
-        values[integrated] = (values[integrated] * (1.0 - is_smoothing[integrated, None]) + drift).cumsum(1) + values[
-            integrated
-        ] * is_smoothing[integrated, None]
+        # Exponential smoothing has its unit root already: those rows get the drift alone.
+        drift = draws.normal(len(integrated), 1) * 0.015 * torch.arange(length, device=draws.device)
+        rooted = is_smoothing[integrated].unsqueeze(1)
+        values[integrated] = torch.lerp(values[integrated].cumsum(1), values[integrated], rooted) + drift
     twice = draws.rows(0.04, rows)
     if len(twice):
         values[twice] = standardise(values[twice]).cumsum(1)

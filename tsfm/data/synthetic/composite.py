@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tsfm.data.synthetic.draws import Drawn, Draws
-from tsfm.data.synthetic.frequencies import draw_tags, season_periods, spans
+from tsfm.data.synthetic.frequencies import FREQUENCIES, draw_tags, season_periods, spans
 from tsfm.data.synthetic.noise import growth_path, short_noise, slow_path, waveform_profile
 from tsfm.data.synthetic.scans import on_circle, standardise, stretch
 
@@ -22,6 +22,9 @@ def multi_season_composite(draws: Draws, rows: int, length: int) -> Drawn:
     periods[:, 1] = torch.lerp(periods[:, 1], periods[:, 0] * ratio, draws.chance(0.33, rows))
     amplitude = draws.log_uniform(0.15, 2.0, rows, SLOTS)
     amplitude *= draws.chance(torch.tensor([0.85, 0.5, 0.25], device=draws.device), rows, SLOTS)
+    # What is counted once a year has cycles now and then, but no season.
+    is_yearly = (tags == len(FREQUENCIES) - 1).float().unsqueeze(1)
+    amplitude = amplitude * (1.0 - is_yearly * draws.chance(0.65, rows, 1))
     season = torch.zeros(rows, length, device=draws.device)
     for slot in range(SLOTS):
         wanted = torch.nonzero(amplitude[:, slot]).flatten()

@@ -65,9 +65,10 @@ def spans(draws: Draws, tags: Tensor, length: int) -> Tensor:
 
 
 def season_periods(draws: Draws, tags: Tensor, slots: int, length: int) -> Tensor:
-    """(B, slots) periods in steps: 60 % from the calendar of the tag, 40 % log-uniform in 3..length / 2.
+    """(B, slots) periods in steps: 60 % from the calendar of the tag, 40 % log-uniform from 3 up.
 
-    The main cycles of the calendar weigh most, and no period exceeds the length, as it could not be seen as a season.
+    The free ones end at half of the length, or of a typical series of the tag if that is shorter. The main cycles of
+    the calendar weigh most, and no period exceeds the length, as it could not be seen as a season.
     """
     choices = torch.zeros(len(FREQUENCIES), 12)
     weights = torch.zeros(len(FREQUENCIES), 12)
@@ -80,5 +81,6 @@ def season_periods(draws: Draws, tags: Tensor, slots: int, length: int) -> Tenso
     choices, weights = choices.to(tags.device), weights.to(tags.device)
     cell = torch.multinomial(weights[tags], slots, replacement=True, generator=draws.generator)
     listed_period = choices[tags].gather(1, cell)
-    free_period = draws.log_uniform(3.0, max(length / 2, 4.0), len(tags), slots)
+    longest = torch.tensor(TYPICAL_SPAN, device=tags.device)[tags].clamp_max(float(length)).unsqueeze(1) / 2.0
+    free_period = 3.0 * (longest / 3.0).clamp_min(1.5) ** draws.uniform(0.0, 1.0, len(tags), slots)
     return torch.lerp(free_period, listed_period, draws.chance(0.6, len(tags), slots))

@@ -22,11 +22,11 @@ def life_cycle(draws: Draws, rows: int, length: int) -> Drawn:
     has_week = draws.chance(0.35, rows, 1)
     incidence = incidence * (weekly * has_week).exp()
     noisy = draws.log_normal(1.0, draws.log_uniform(0.01, 0.4, rows, 1), rows, length)
-    total = draws.log_uniform(30.0, 1e6, rows, 1)
+    total = draws.log_uniform(300.0, 3e6, rows, 1)
     rate = incidence * noisy / incidence.sum(1, keepdim=True).clamp_min(1e-12) * total
     counted = draws.negative_binomial(rate, draws.log_uniform(1e-3, 0.3, rows, 1))
     events = torch.lerp(rate, counted, draws.chance(0.75, rows, 1))
-    outbreak = draws.uniform(0.0, 0.3 * length, rows, 1) * draws.chance(0.5, rows, 1)
+    outbreak = draws.uniform(0.0, 0.3 * length, rows, 1) * draws.chance(0.35, rows, 1)
     events = events * (clock >= outbreak)
     cumulative = events.cumsum(1)
     values = torch.lerp(events, cumulative, draws.chance(0.55, rows, 1))
