@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tsfm.cli import check, doctor, forecast, models, synth
+from tsfm.cli import check, doctor, forecast, models, pretrain, synth
 from tsfm.errors import TsfmError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("check")(check.check)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.command("synth")(synth.synth)
+app.command("pretrain")(pretrain.pretrain)
 
 
 def show_version(wanted: bool) -> None:

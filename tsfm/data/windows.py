@@ -33,7 +33,7 @@ class WindowConfig:
     context_shares: tuple[float, ...] = (0.3, 0.55, 0.15)
     tokens: int = 8192
     real_share: float = 0.4
-    short_share: float = 0.35
+    short_share: float = 0.25
     mix_share: float = 0.15
     reverse_share: float = 0.05
     hole_share: float = 0.1

@@ -22,6 +22,7 @@ from tsfm.nn.attention import CausalAttention, causal_bias
 from tsfm.nn.heads import QuantileHead
 from tsfm.nn.lags import LAG_RANGES, causal_lags, default_boundaries, seasonal_copies
 from tsfm.nn.moe import SparseExperts
+from tsfm.nn.rotary import rotary_angles
 from tsfm.nn.scaling import Scale, causal_scale, squash, unsquash
 from tsfm.registry import register
 
@@ -60,10 +61,10 @@ PRESETS = {
 
 
 class Inputs(NamedTuple):
-    """What the network sees: channels (B, M, channels), present (B, M) bool, and the scale of each token."""
+    """What the network sees: channels (B, M, channels), attention bias (B, 1, M, M), and the scale of each token."""
 
     channels: Tensor
-    present: Tensor
+    bias: Tensor
     scale: Scale
 
 
@@ -79,8 +80,8 @@ class Block(nn.Module):
             config.width, config.shared_width, config.expert_width, config.experts, config.top_k
         )
 
-    def forward(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = x + self.attention(self.norm1(x), bias)
+    def forward(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = x + self.attention(self.norm1(x), bias, cos, sin)
         mixed, load, penalty = self.experts(self.norm2(x).flatten(0, 1))
         return x + mixed.view_as(x), load, penalty
 
@@ -90,6 +91,8 @@ class MoEDecoder(nn.Module):
     """Decoder-only sparse forecaster; see the module's docstring."""
 
     Config = MoEDecoderConfig
+    cos: Tensor
+    sin: Tensor
     sign_symmetric = True
 
     def __init__(self, config: MoEDecoderConfig):
@@ -102,6 +105,10 @@ class MoEDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
         self.head = QuantileHead(config.width, config.patch, len(config.quantile_levels))
+        tokens = -(-config.max_context // config.patch) + config.max_ahead
+        cos, sin = rotary_angles(tokens, config.width // config.heads // 2)
+        self.register_buffer("cos", cos, persistent=False)  # tables, because a compiler would recompute them per head
+        self.register_buffer("sin", sin, persistent=False)
 
     @property
     def patch(self) -> int:
@@ -145,20 +152,20 @@ class MoEDecoder(nn.Module):
             copies, rests = seasonal_copies(values, observed, lag, known, tokens)
             copies = torch.where(rests, squash(copies, scale), 0.0)
             channels += [copies.flatten(2), strength, torch.log2(lag.clamp(min=1).to(values.dtype)) / 8]
-        return Inputs(torch.cat(channels, -1), scale.count > 0, scale)
+        return Inputs(torch.cat(channels, -1), causal_bias(scale.count > 0), scale)
 
-    def forward(self, channels: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, channels: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantiles of the patch after every token, in squashed units.
 
-        channels (B, M, channels), present (B, M) -> quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
+        channels (B, M, channels), bias (B, 1, M, M) -> quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
         """
-        bias = causal_bias(present)
+        cos, sin = self.cos[: channels.shape[1]], self.sin[: channels.shape[1]]
         with torch.autocast(channels.device.type, enabled=False):
             x = self.embed_skip(channels)  # in float32: the level must not lose digits on its way to the head
         x = x + self.embed(F.silu(self.embed_hidden(channels)))
         loads, penalties = [], []
         for block in self.blocks:
-            x, load, penalty = block(x, bias)
+            x, load, penalty = block(x, bias, cos, sin)
             loads.append(load)
             penalties.append(penalty)
         return self.head(self.norm(x)), torch.stack(loads), torch.stack(penalties).mean()
@@ -186,10 +193,11 @@ class MoEDecoder(nn.Module):
         boundaries = default_boundaries(values.shape[1])
         made = self.inputs(values, observed, boundaries, ahead=patches - 1)
         with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            squashed, _, _ = self(made.channels, made.present)
+            squashed, _, _ = self(made.channels, made.bias)
         scale = Scale(*(part[:, -patches:] for part in made.scale))
         squashed = squashed[:, -patches:].clamp(-SQUASHED_LIMIT, SQUASHED_LIMIT)
-        return unsquash(squashed, scale).flatten(1, 2)
+        # The head's gaps are positive, but their sums may differ in the last digit from one level to the next.
+        return unsquash(squashed, scale).flatten(1, 2).cummax(-1).values
 
     def bytes_per_series(self, context: int, horizon: int) -> int:
         """Peak activation memory of one series in `predict`, for choosing a batch size."""
@@ -215,5 +223,7 @@ def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
     before = torch.cat([scale.loc[:, :1], scale.loc[:, :-1]], 1)
     spread = torch.cat([scale.scale[:, :1], scale.scale[:, :-1]], 1)
     moved = torch.asinh((scale.loc - before) / scale.scale)
-    widened = torch.log(scale.scale / spread).clamp(-4, 4)
+    # Before its second value a series has no deviation, and the 1 that stands for it would tell the unit of measure.
+    known = torch.cat([scale.usable[:, :1], scale.usable[:, :-1]], 1) & scale.usable
+    widened = torch.where(known, torch.log(scale.scale / spread).clamp(-4, 4), 0.0)
     return torch.stack([count, share, moved, widened], -1)

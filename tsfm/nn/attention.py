@@ -6,28 +6,35 @@ Queries and keys are RMS-normalised (Henry et al. 2020) and partly rotated; the 
 import torch
 from torch import Tensor, nn
 
-from tsfm.nn.rotary import rotary_angles, rotate
+from tsfm.nn.rotary import rotate
 
-# B series, A heads, N tokens, D width.
+# B series, A heads, N tokens, D width, R rotated width of a head.
 
 
 class CausalAttention(nn.Module):
     """Multi-head attention over earlier tokens of the same series."""
 
-    def __init__(self, width: int, heads: int, rotary_base: float = 1000.0):
+    def __init__(self, width: int, heads: int):
         super().__init__()
-        self.heads, self.base = heads, rotary_base
+        self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
         self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x (B, N, D); bias (B, 1, N, N) is 0 where a query may look and -inf where not -> (B, N, D)."""
+    def forward(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Mix the tokens of each series.
+
+        x         (B, N, D)
+        bias      (B, 1, N, N)  0 where a query may look, -inf where not
+        cos, sin  (N, R / 2)    rotation of queries and keys at each position
+        returns   (B, N, D)
+        """
         batch, tokens, width = x.shape
-        query, key, value = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        cos, sin = rotary_angles(tokens, query.shape[-1] // 2, self.base, x.device)
+        query, key, value = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).split(width, dim=-1)
+        )
         query = rotate(self.query_norm(query.float()), cos, sin).to(value.dtype)
         key = rotate(self.key_norm(key.float()), cos, sin).to(value.dtype)
         scores = (query @ key.transpose(-1, -2)).float() * (query.shape[-1] ** -0.5) + bias

@@ -6,15 +6,15 @@ from torch import Tensor
 # B series, A heads, N tokens, R rotated width of a head.
 
 
-def rotary_angles(tokens: int, rotated: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary_angles(tokens: int, rotated: int, base: float = 1000.0) -> tuple[Tensor, Tensor]:
     """Cosine and sine for positions 0 .. tokens - 1, (N, R / 2) each."""
-    frequency = base ** (-torch.arange(0, rotated, 2, device=device, dtype=torch.float32) / rotated)
-    angle = torch.arange(tokens, device=device, dtype=torch.float32)[:, None] * frequency
+    frequency = base ** (-torch.arange(0, rotated, 2, dtype=torch.float32) / rotated)
+    angle = torch.arange(tokens, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first 2 * cos.shape[-1] channels of every head; (B, A, N, head width) in and out."""
+    """Rotate the first R channels of every head; (B, A, N, head width) in and out."""
     half = cos.shape[-1]
-    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos, rest], dim=-1)

@@ -11,7 +11,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tsfm.data.windows import RealSeries, TrainingWindows, WindowConfig, gather_real
 from tsfm.errors import DataError
-from tsfm.kernels import choose_precision
+from tsfm.kernels import choose_precision, keep_freed_memory
 from tsfm.models.moe_decoder import MoEDecoder, MoEDecoderConfig
 from tsfm.nn.lags import FIRST_BOUNDARY
 from tsfm.nn.masking import contiguous_masks
@@ -48,7 +48,7 @@ class RunConfig:
     """
 
     model: MoEDecoderConfig
-    windows: WindowConfig
+    windows: WindowConfig = field(default_factory=WindowConfig)
     data: tuple[str, ...] = ("synthetic",)
     seed: int = 0
     steps: int = 0
@@ -63,6 +63,17 @@ class RunConfig:
     router_penalty: float = 1e-4
     threads: int = 1
     compiled: bool = True
+
+
+    def with_steps(self, steps: int) -> "RunConfig":
+        """The same run over `steps` steps; the rate falls over the last `decay_share` of them."""
+        start = None if self.decay_share == 0 or steps == 0 else int(steps * (1 - self.decay_share))
+        return replace(self, steps=steps, decay_start=start)
+
+
+def as_json(config: RunConfig) -> str:
+    """Text of run.json."""
+    return json.dumps(asdict(config), indent=2) + "\n"
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -104,16 +115,16 @@ class Trainer:
         self._core = torch.compile(self.core, dynamic=False) if config.compiled else self.core
 
     def core(
-        self, channels: Tensor, present: Tensor, target: Tensor, counted: Tensor
+        self, channels: Tensor, bias: Tensor, target: Tensor, counted: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss to minimise, the forecast part of it, and the load of every expert (depth, E)."""
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            quantiles, load, penalty = self.model(channels, present)
+            quantiles, load, penalty = self.model(channels, bias)
         loss = weighted_mean(pinball(target, quantiles, self.levels), counted)
         return loss + self.config.router_penalty * penalty, loss.detach(), load
 
     def prepare(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Inputs and targets of a step: channels (B, N, channels), present (B, N), target and counted (B, N, P)."""
+        """Inputs and targets of a step: channels (B, N, channels), bias (B, 1, N, N), target and counted (B, N, P)."""
         values, observed = self.windows.draw(step)
         generator = torch.Generator().manual_seed(self.config.seed * 104_729 + step)
         batch, patches = values.shape[0], values.shape[1] - 1
@@ -123,7 +134,7 @@ class Trainer:
         made = self.model.inputs(visible, seen, random_boundaries(patches, generator))
         target = squash(values[:, 1:], made.scale).clamp(-8, 8)
         counted = observed[:, 1:] & (made.scale.usable & (made.scale.count >= 3))[..., None]
-        return made.channels, made.present, target, counted
+        return made.channels, made.bias, target, counted
 
     def train_step(self) -> float:
         """Run one step and return its loss."""
@@ -144,6 +155,7 @@ class Trainer:
         report      takes a line of progress about every 20 seconds
         save_every  seconds between checkpoints; SIGTERM and SIGINT save one and stop
         """
+        keep_freed_memory()
         self.resume()
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         begun, first = time.monotonic(), self.step
@@ -173,9 +185,7 @@ class Trainer:
 
     def fix_steps(self, hours: float, steps_per_second: float) -> None:
         """Turn hours into steps, once; the rate falls over the last `decay_share` of them."""
-        steps = max(self.step + 1, int(hours * 3600 * steps_per_second))
-        start = None if self.config.decay_share == 0 else int(steps * (1 - self.config.decay_share))
-        self.config = replace(self.config, steps=steps, decay_start=start)
+        self.config = self.config.with_steps(max(self.step + 1, int(hours * 3600 * steps_per_second)))
         self.write_config()
 
     def progress(self, steps_per_second: float) -> str:
@@ -189,8 +199,7 @@ class Trainer:
 
     def write_config(self) -> None:
         """Write run.json."""
-        kept = asdict(self.config)
-        write_text(self.folder / "run.json", json.dumps(kept, indent=2) + "\n")
+        write_text(self.folder / "run.json", as_json(self.config))
 
     def save(self) -> None:
         """Write the losses, then the state; a kill in between leaves losses too many, which the next save cuts off."""

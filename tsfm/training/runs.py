@@ -1,0 +1,65 @@
+"""Folders of runs: open one with its data, branch one off another, write the model that it gave."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsfm.checkpoints import new_card, write
+from tsfm.data.datasets import read_parquet
+from tsfm.errors import DataError
+from tsfm.models.moe_decoder import MoEDecoder
+from tsfm.training.checkpoint import load_state, write_text
+from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config
+
+
+def open_run(folder: Path, config: RunConfig) -> Trainer:
+    """The run of a folder: as it was begun where it exists, else a new one with `config`."""
+    if (folder / "run.json").exists():
+        config = read_config(folder)
+    return Trainer(folder, config, real_sets(config.data))
+
+
+def real_sets(data: tuple[str, ...]) -> list[list[NDArray[np.float64]]]:
+    """Series of every parquet file in the folders named; the word "synthetic" names none."""
+    sets: list[list[NDArray[np.float64]]] = []
+    for name in data:
+        if name == "synthetic":
+            continue
+        files = sorted(Path(name).expanduser().glob("*.parquet"))
+        if not files:
+            raise DataError(f"--data {name}: no parquet file there; name a folder of sets, or 'synthetic'")
+        sets += [[series.values for series in read_parquet(path)] for path in files]
+    return sets
+
+
+def start_branch(source: Path, target: Path, steps: int) -> None:
+    """Make `target` a run that begins at the state of `source` and decays to zero over `steps` more steps."""
+    if (target / "run.json").exists():
+        return
+    if steps < 1:
+        raise DataError(f"--steps {steps} with --branch: say over how many steps the rate should fall to zero")
+    state = source / "state.safetensors"
+    if not state.exists():
+        raise DataError(f"{source} has no state.safetensors; branch off a run that has saved one")
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(state, target / "state.safetensors")
+    step = int(load_state(target / "state.safetensors")[1]["step"])
+    config = replace(read_config(source), steps=step + steps, decay_start=step)
+    if (source / "log.csv").exists():
+        lines = (source / "log.csv").read_text().splitlines(keepends=True)[: step + 1]
+        write_text(target / "log.csv", "".join(lines))
+    write_text(target / "run.json", as_json(config))
+
+
+def write_model(model: MoEDecoder, folder: Path, run: Path) -> Path:
+    """Write a model folder that `tsfm.load` reads, blocks in int8, with the run's facts in its config.json."""
+    config = read_config(run)
+    card = new_card(model) | {
+        "weights": {"dtype": "int8"},
+        "license": "Apache-2.0",
+        "training": {"steps": config.steps, "tokens": config.steps * config.windows.tokens, "seed": config.seed},
+    }
+    return write(model.eval(), card, folder)
