@@ -69,7 +69,8 @@ for weeks in range(1, 3 if QUICK else 9):
         quantiles = tsfm.forecast(past, 48, model=model, **COLUMNS).to_frame()[[str(level) for level in LEVELS]]
         loss = crps(truth.departures.to_numpy(float).reshape(3, 48), quantiles.to_numpy().reshape(3, 48, -1), LEVELS)
         losses.append({"cutoff": cutoff, "model": model, "CRPS": loss})
-pd.DataFrame(losses).pivot(index="model", columns="cutoff", values="CRPS").assign(mean=lambda table: table.mean(axis=1))
+table = pd.DataFrame(losses).pivot_table(index="model", columns="cutoff", values="CRPS")
+table.assign(mean=table.mean(axis=1))
 
 # %% [markdown]
 # ## Your own data
