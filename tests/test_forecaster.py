@@ -141,3 +141,15 @@ def test_a_panel_is_taken_as_it_is(forecaster):
 
     panel = to_panel({"a": list(WALK), "b": list(-WALK)})
     assert forecaster.forecast(panel, 3).ids == ["a", "b"]
+
+
+def test_gluonts_takes_a_forecaster_for_one_of_its_predictors():
+    pytest.importorskip("gluonts")
+    start = pd.Period("2024-01-01", freq="D")
+    # Daily data have a season of 7, so the second entry continues with what it had a week ago.
+    entries = [{"item_id": name, "start": start, "target": np.arange(21.0) % 7 + k} for k, name in enumerate("ab")]
+    predictor = tsfm.load("seasonal-naive").as_gluonts(7)
+    found = list(predictor.predict(entries, num_samples=100))
+    assert [one.item_id for one in found] == ["a", "b"]
+    assert found[0].start_date == start + 21
+    np.testing.assert_array_equal(found[1].quantile(0.5), np.arange(7.0) + 1)

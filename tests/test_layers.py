@@ -34,6 +34,7 @@ ROOT_MODULES = {
         "checkpoints",
         "conditioning",
         "costs",
+        "gluonts_predictor",
         "inference",
         "loading",
         "packing",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tsfm.catalogue import list_models as list_models
     from tsfm.costs import Estimate as Estimate
     from tsfm.costs import estimate as estimate
-    from tsfm.data.check import CheckReport as CheckReport
     from tsfm.data.check import check as check
+    from tsfm.data.report import CheckReport as CheckReport
     from tsfm.errors import DataError as DataError
     from tsfm.errors import MissingDependency as MissingDependency
     from tsfm.errors import TsfmError as TsfmError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CheckReport": "tsfm.data.check",
+    "CheckReport": "tsfm.data.report",
     "DataError": "tsfm.errors",
     "Estimate": "tsfm.costs",
     "Forecast": "tsfm.prediction",

@@ -9,7 +9,7 @@ import os
 import time as clock
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from tsfm.inference import Model, knots_for, longest_context, quantiles
 from tsfm.options import DECILES, check_choice, check_horizon, check_levels, check_optional, whole_number
 from tsfm.panel import Panel
 from tsfm.prediction import Forecast, Provenance
+
+if TYPE_CHECKING:
+    from tsfm.gluonts_predictor import GluonTSPredictor
 
 # H horizon, Q quantile levels.
 
@@ -160,6 +163,12 @@ class Forecaster:
         """
         card = self.card or checkpoints.new_card(self.model)
         return checkpoints.write(self.model, card, Path(folder))
+
+    def as_gluonts(self, prediction_length: int) -> "GluonTSPredictor":
+        """Return a predictor for GluonTS's own tools, such as `gluonts.model.evaluate_model`."""
+        from tsfm.gluonts_predictor import GluonTSPredictor
+
+        return GluonTSPredictor(self, prediction_length)
 
     def _transforms(self, panel: Panel, contexts: Sequence[Context], longest: int | None, clipped: bool) -> list[str]:
         cropped = any(len(one.values) < len(series) for one, series in zip(contexts, panel.values, strict=True))

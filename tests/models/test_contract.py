@@ -1,5 +1,6 @@
 """What every registered forecaster keeps, whoever wrote it: a new entry is tested here without a test of its own."""
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -83,3 +84,16 @@ def test_threads_may_share_a_forecaster(forecaster):
 def test_any_kind_of_model_names_what_it_is(forecaster):
     assert type(forecaster.model).__doc__
     assert forecaster.model.max_context is None or forecaster.model.max_context >= 512
+
+
+def test_in_bf16_a_series_gets_the_same_forecast_in_any_batch(forecaster):
+    if not hasattr(forecaster.model, "set_precision"):
+        pytest.skip("computes in one precision only")
+    model = copy.deepcopy(forecaster.model)
+    model.set_precision(torch.bfloat16)
+    coarse = Forecaster(model, "bf16", precision="bfloat16")
+    many = [np.random.default_rng(seed).normal(size=150 + 9 * seed).cumsum() for seed in range(6)]
+    for found, one in zip(coarse.predict_arrays(many, 10, clip=None), many, strict=True):
+        (alone,) = coarse.predict_arrays([one], 10, clip=None)
+        width = (alone[:, -1] - alone[:, 0]).mean()
+        assert np.abs(found - alone).max() <= 0.01 * width
