@@ -104,11 +104,13 @@ def sample(
     _gate(draws, values, family, period)
     observed = torch.ones(count, length, dtype=torch.bool, device=draws.device)
     if transforms:
-        flat = family == list(FAMILIES).index(FLAT)
-        values = torch.where(flat.unsqueeze(1), values, post.transform(draws, values.clone()))
+        flat = torch.nonzero(family == list(FAMILIES).index(FLAT)).flatten()
+        kept = values[flat]
+        post.transform(draws, values)
+        values[flat] = kept
         _gate(draws, values, family, period)
         observed = post.missing_blocks(draws, count, length)
-        values = post.units(draws, values) * observed
+        post.units(draws, values).mul_(observed)
     return Samples(values, observed, family, period)
 
 
@@ -132,7 +134,8 @@ def _gate(draws: Draws, values: Tensor, family: Tensor, period: Tensor) -> None:
     is_flat = family == names.index(FLAT)
     centre = values.mean(1, keepdim=True)
     size = spread(values)
-    reach = (values - centre).abs().amax(1, keepdim=True)
+    low, high = values.aminmax(dim=1, keepdim=True)
+    reach = torch.maximum(high - centre, centre - low)
     # A lone spike in a constant row has a reach of sqrt(T) standard deviations.
     lonely = reach > 0.9 * values.shape[1] ** 0.5 * size
     tiny = size < 1e-5 * centre.abs().clamp_min(1e-6)

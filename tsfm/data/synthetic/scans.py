@@ -94,10 +94,13 @@ def cell_of_circle(table: Tensor, phase: Tensor) -> Tensor:
 def standardise(values: Tensor) -> Tensor:
     """(B, T) with mean 0 and standard deviation 1 a row; a constant row becomes zero."""
     centred = values - values.mean(1, keepdim=True)
-    return centred / spread(centred).clamp_min(1e-12)
+    return centred.div_(_root_mean_square(centred).clamp_min(1e-12))
 
 
 def spread(values: Tensor) -> Tensor:
-    """(B, 1) standard deviations; two plain passes, several times as fast as `Tensor.std` on a CPU."""
-    centred = values - values.mean(1, keepdim=True)
-    return (centred * centred).mean(1, keepdim=True).sqrt()
+    """(B, 1) standard deviations, several times as fast as `Tensor.std` on a CPU."""
+    return _root_mean_square(values - values.mean(1, keepdim=True))
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(values, dim=1, keepdim=True) / values.shape[1] ** 0.5

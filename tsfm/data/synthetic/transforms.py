@@ -195,16 +195,18 @@ def missing_blocks(draws: Draws, rows: int, length: int) -> Tensor:
 
 
 def units(draws: Draws, values: Tensor) -> Tensor:
-    """(B, T) in units of a user: scale exp(N(0, 1.5)), and for half of the rows an offset of a few standard deviations.
+    """`values` (B, T), changed in place, in the units of a user.
 
-    The other half keeps its own zero, which for counts, flows and loads means something.
+    The scale is exp(N(0, 1.5)). Half of the rows get an offset of a few standard deviations; the other half keep their
+    own zero, which for counts, flows and loads means something.
     """
     rows = len(values)
     size = spread(values)
     is_flat = (size < 1e-6).to(values.dtype)
-    values = values / torch.lerp(size, torch.ones_like(size), is_flat)
-    centre = values.mean(1, keepdim=True)
+    gain = 1.0 / torch.lerp(size, torch.ones_like(size), is_flat)
+    centre = values.mean(1, keepdim=True) * gain
     keeps_zero = draws.chance(0.5, rows, 1) * (centre.abs() < 100.0)
     offset = draws.normal(rows, 1) * draws.log_uniform(0.5, 20.0, rows, 1)
-    moved = torch.lerp(values - centre + offset, values, keeps_zero)
-    return (moved * draws.log_normal(1.0, 1.5, rows, 1)).clamp_(-1e6, 1e6)
+    shift = (offset - centre) * (1.0 - keeps_zero)
+    scale = draws.log_normal(1.0, 1.5, rows, 1)
+    return values.mul_(gain * scale).add_(shift * scale).clamp_(-1e6, 1e6)
