@@ -103,4 +103,5 @@ def spread(values: Tensor) -> Tensor:
 
 
 def _root_mean_square(values: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(values, dim=1, keepdim=True) / values.shape[1] ** 0.5
+    length: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return length / values.shape[1] ** 0.5
