@@ -1,7 +1,7 @@
 """Checkpoint folders: config.json and model.safetensors, and the models that travel in the package.
 
     config.json   {"architecture": registered name, "format": 1, "config": the model's whole config,
-                   "weights": {"dtype": "bfloat16" | "float32", "sha256": of model.safetensors}, ...}
+                   "weights": {"dtype": "int8" | "bfloat16" | "float32", "sha256": of model.safetensors}, ...}
 
 Further keys (licence, description, what it was trained on) are kept as they are. A model without weights has
 `"weights": null` and no weights file. Nothing is ever unpickled.
@@ -17,7 +17,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -25,10 +24,10 @@ from torch import nn
 import tsfm.models  # noqa: F401  fills the registry
 from tsfm import registry
 from tsfm.errors import DataError, UnknownName
+from tsfm.packing import pack, unpack
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def embedded() -> dict[str, Path]:
@@ -94,10 +93,7 @@ def read(folder: Path) -> tuple[Any, dict[str, Any]]:
     if found != stated:
         raise DataError(f"{path} has sha256 {found} but {CONFIG} says {stated}; copy the folder again")
     try:
-        state = {
-            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(path).items()
-        }
-        model.load_state_dict(state, strict=True)
+        model.load_state_dict(unpack(load_file(path)), strict=True)
     except (SafetensorError, RuntimeError) as error:
         raise DataError(f"{path} does not fit its {CONFIG}: {error}; copy the folder again") from None
     return model.eval(), card
@@ -123,15 +119,11 @@ def write(model: Any, card: Mapping[str, Any], folder: Path) -> Path:
 
 
 def write_weights(model: Any, card: Mapping[str, Any], path: Path) -> dict[str, str] | None:
-    """Write the weights in the type they were stored in, and return their entry of config.json."""
+    """Write the weights in the type that the card names (tsfm/packing.py), and return their entry of config.json."""
     if not isinstance(model, nn.Module):
         return None
     name = (card.get("weights") or {}).get("dtype", "float32")
-    state = {
-        key: tensor.detach().cpu().to(DTYPES[name] if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for key, tensor in model.state_dict().items()
-    }
-    save_file(state, path)
+    save_file(pack(model.state_dict(), name), path)
     return {"dtype": name, "sha256": sha256(path)}
 
 
