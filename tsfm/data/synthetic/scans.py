@@ -4,6 +4,8 @@ A linear recurrence is composed by doubling (Hillis and Steele 1986) inside bloc
 blocks, so its Python loop has about a dozen turns whatever the length.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -103,5 +105,5 @@ def spread(values: Tensor) -> Tensor:
 
 
 def _root_mean_square(values: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
-    return length / values.shape[1] ** 0.5
+    norm: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return norm / math.sqrt(values.shape[1])
