@@ -107,6 +107,8 @@ def _take_one_series(series: "pd.Series[Any]", given: dict[str, Any], freq: Any,
         name = series.name if series.name is not None else "target"
         return take_frame(series.to_frame(name), {**given, "target": name}, freq, intake)
     take_series(series, 0 if series.name is None else series.name, freq, intake)
+    if freq is None:
+        borrow_frequency(intake, [i for i, values in enumerate(intake.values) if len(values) == 1])
     return Origin("series", details={"name": series.name, "index_name": series.index.name})
 
 

@@ -37,8 +37,7 @@ def is_tensor(data: Any) -> bool:
 def to_array(values: Any) -> Any:
     """One numpy array or pandas column of whatever holds numbers, without deciding what they mean yet."""
     if isinstance(values, np.ma.MaskedArray):
-        masked: Any = values.astype(object)
-        return masked.filled(None)
+        return np.where(np.ma.getmaskarray(values), None, np.ma.getdata(values).astype(object))
     if isinstance(values, np.ndarray):
         return values
     if is_tensor(values):

@@ -13,7 +13,7 @@ from tsfm.data.intake import Intake
 from tsfm.data.repairs import series_name
 from tsfm.data.rows import is_nested, take_rows
 from tsfm.data.stamps import read_times
-from tsfm.data.tables import Long, take_long, take_wide
+from tsfm.data.tables import Long, borrow_frequency, take_long, take_wide
 from tsfm.data.timeaxis import Frequency, TimeIndex, untimed
 from tsfm.errors import DataError
 from tsfm.panel import Origin, Repair
@@ -119,6 +119,8 @@ def _take_wide_frame(frame: pd.DataFrame, roles: Roles, freq: Frequency | None, 
             intake.add_raw(series_id, raw, untimed(len(frame), freq))
         return origin
     take_wide(ids, clock, ticks, [to_floats(raw) for raw in raws], raws, freq, intake)
+    if len(frame) == 1 and freq is None:
+        borrow_frequency(intake, list(range(len(intake.ids))))
     return origin
 
 

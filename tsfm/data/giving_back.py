@@ -61,7 +61,8 @@ def _series(panel: Panel, arrays: list[Floats]) -> "pd.Series[Any]":
 
 def _wide(panel: Panel, arrays: list[Floats]) -> pd.DataFrame:
     index = panel.future_index(0, len(arrays[0]))
-    columns = pd.Index(panel.ids, name=panel.origin.details["columns"].name)
+    named = panel.origin.details["columns"]
+    columns = named[named.get_indexer(panel.ids)]
     frame = pd.DataFrame(np.stack(arrays, axis=1), columns=columns)
     if panel.origin.time is not None:
         frame.insert(0, panel.origin.time, np.asarray(index) if isinstance(index, pd.RangeIndex) else index)

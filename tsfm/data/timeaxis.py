@@ -210,6 +210,8 @@ def parse_frequency(freq: Any) -> Frequency:
         freq = freq.freqstr
     if not isinstance(freq, str):
         try:
+            if isinstance(freq, int | float):
+                raise TypeError
             return fixed(int(pd.Timedelta(freq).as_unit("ns").value))
         except (ValueError, TypeError):
             raise DataError(f"freq={freq!r} is no frequency; {_ADVICE}") from None
