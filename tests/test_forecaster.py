@@ -75,10 +75,17 @@ def test_the_account_says_what_was_done(forecaster):
     assert told.model == forecaster.name
     assert told.weight_hash == forecaster.weight_hash
     assert told.context == 40
-    assert told.transforms[0].startswith("history cut to its last 40 steps")
+    assert told.transforms[0] == "history cut to its last 40 steps"
+    assert made.provenance.warnings == []
     assert told.precision == forecaster.precision
     assert told.device == "cpu"
     assert told.seconds > 0
+
+
+def test_a_context_beyond_what_the_model_reads_is_said(forecaster):
+    made = forecaster.forecast(list(WALK), 3, context=10_000_000)
+    assert made.provenance.warnings[0].endswith("fewer than context=10000000")
+    assert made.provenance.context == 90
 
 
 def test_bad_series_are_all_listed_or_all_skipped(forecaster):

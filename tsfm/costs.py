@@ -11,7 +11,7 @@ from tsfm.batching import Context, stack
 from tsfm.data.adapters import to_panel
 from tsfm.forecaster import Forecaster, crop_panel
 from tsfm.inference import bytes_per_series, knots_for, longest_context, plan_batches, predict
-from tsfm.loading import DEFAULT_MODEL, load
+from tsfm.loading import DEFAULT_MODEL, forecaster_of
 from tsfm.options import DECILES, check_horizon, check_optional
 
 SAMPLE = 16
@@ -56,7 +56,7 @@ def estimate(
 
     The arguments are those of `tsfm.forecast`. Time is taken to grow with the number of padded steps.
     """
-    forecaster = model if isinstance(model, Forecaster) else load(model, device=device, precision=precision)
+    forecaster = forecaster_of(model, device, precision)
     asked = None if horizon is None else check_horizon(horizon)
     longest = longest_context(forecaster.model, check_optional(context, "context", "context=512"))
     panel = to_panel(data, id=id, time=time, target=target, freq=freq, errors=errors)

@@ -106,9 +106,9 @@ class Forecaster:
             model=self.name,
             weight_hash=self.weight_hash,
             context=max((len(one.values) for one in contexts), default=0),
-            transforms=self._transforms(panel, contexts, longest, any(clipped)),
+            transforms=self._transforms(panel, longest, any(clipped)),
             defaults={} if horizon is not None else {"horizon": steps},
-            warnings=self._warnings(panel, values, clipped, future, static, effort),
+            warnings=self._warnings(panel, values, clipped, {"future": future, "static": static}, effort, context),
             precision=self.precision,
             device=str(self.device),
         )
@@ -170,25 +170,38 @@ class Forecaster:
 
         return GluonTSPredictor(self, prediction_length)
 
-    def _transforms(self, panel: Panel, contexts: Sequence[Context], longest: int | None, clipped: bool) -> list[str]:
-        cropped = any(len(one.values) < len(series) for one, series in zip(contexts, panel.values, strict=True))
+    def _transforms(self, panel: Panel, longest: int | None, clipped: bool) -> list[str]:
+        cut = longest is not None and any(len(series) > longest for series in panel.values)
+        begun = any(len(series) and np.isnan(series[0]) for series in panel.values)
+        double = getattr(self.model, "input_dtype", torch.float32) == torch.float64
         done = {
-            f"history cut to its last {longest} steps from the first observed value on": cropped,
-            "location subtracted and a power of two divided out in float64": True,
+            f"history cut to its last {longest} steps": cut,
+            "missing steps before the first value left out": begun,
+            "location subtracted and a power of two divided out in float64": not double,
+            "a power of two divided out": double,
             "averaged over both signs": bool(getattr(self.model, "sign_symmetric", False)),
             "nothing below 0 where all the history is >= 0": clipped,
         }
         return [text for text, applied in done.items() if applied]
 
     def _warnings(
-        self, panel: Panel, values: Sequence[Floats], clipped: Sequence[bool], future: Any, static: Any, effort: str
+        self,
+        panel: Panel,
+        values: Sequence[Floats],
+        clipped: Sequence[bool],
+        covariates: Mapping[str, Any],
+        effort: str,
+        context: int | None,
     ) -> list[str]:
         found = [repair.message for repair in panel.repairs[:SHOWN]]
         if len(panel.repairs) > SHOWN:
             found.append(f"{len(panel.repairs) - SHOWN} more repairs of the data; tsfm.check(data) lists them")
-        for name, given in (("future", future), ("static", static)):
+        for name, given in covariates.items():
             if given is not None:
                 found.append(f"model {self.name!r} does not use {name}=; the forecast is the same without it")
+        longest = self.model.max_context
+        if context is not None and longest is not None and context > longest:
+            found.append(f"model {self.name!r} reads {longest} steps at most, fewer than context={context}")
         if effort == "best":
             found.append(f"model {self.name!r} has nothing more to give with effort='best' than with 'fast'")
         cut = sum(bool(one.min() < 0) for one, flag in zip(values, clipped, strict=True) if flag)

@@ -92,13 +92,7 @@ def forecast(
     Raises `DataError` or `UnknownName` (both `TsfmError`), naming the series, the value and the remedy.
     """
     check_choice(offline, "offline", (True, False))
-    if isinstance(model, Forecaster):
-        if (device, precision) != ("auto", "auto"):
-            raise DataError("a loaded model has its device and precision; give them to tsfm.load(name, device=...)")
-        forecaster = model
-    else:
-        forecaster = load(model, device=device, precision=precision)
-    return forecaster.forecast(
+    return forecaster_of(model, device, precision).forecast(
         data,
         horizon,
         quantile_levels=quantile_levels,
@@ -116,6 +110,15 @@ def forecast(
         seed=seed,
         progress=progress,
     )
+
+
+def forecaster_of(model: str | os.PathLike[str] | Forecaster, device: str, precision: str) -> Forecaster:
+    """Return what `model=` stands for: itself where it is loaded already."""
+    if not isinstance(model, Forecaster):
+        return load(model, device=device, precision=precision)
+    if (device, precision) != ("auto", "auto"):
+        raise DataError("a loaded model has its device and precision; give them to tsfm.load(name, device=...)")
+    return model
 
 
 def find(name: str) -> Path | None:
