@@ -13,9 +13,9 @@ FORMATS = ("float32", "bfloat16", "int8")
 
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Int8 rows and their float16 scales; each row of the last dimension of (..., K) has one scale (..., 1)."""
-    scale = (weight.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-7).half()
-    return (weight / scale.float()).round().clamp(-127, 127).to(torch.int8), scale
+    """Int8 rows and their float32 scales; each row of the last dimension of (..., K) has one scale (..., 1)."""
+    scale = (weight.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
+    return (weight / scale).round().clamp(-127, 127).to(torch.int8), scale
 
 
 def pack(state: dict[str, Tensor], stored: str) -> dict[str, Tensor]:

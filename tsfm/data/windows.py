@@ -73,7 +73,8 @@ def gather_real(sets: Sequence[Sequence[NDArray[np.float64]]], shortest: int = 2
 
 def standardised(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """The series around its mean in units of its deviation, so that float32 loses no digits to a large level."""
-    return ((values - np.nanmean(values)) / np.nanstd(values)).astype(np.float32)
+    scaled: NDArray[np.float32] = ((values - np.nanmean(values)) / np.nanstd(values)).astype(np.float32)
+    return scaled
 
 
 @dataclass

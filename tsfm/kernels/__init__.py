@@ -46,7 +46,8 @@ def expert_mlp(x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tenso
     gate, value = rows_matmul(dispatch(x, order, position), up, start).chunk(2, dim=-1)
     rows = rows_matmul(F.silu(gate) * value, down, start)  # (R, D)
     per_token = collect(rows, order, position).view(-1, top_k, rows.shape[-1])
-    return (per_token * weight[..., None].to(rows.dtype)).sum(1)
+    mixed: Tensor = (per_token * weight[..., None].to(rows.dtype)).sum(1)
+    return mixed
 
 
 @cache

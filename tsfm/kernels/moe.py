@@ -1,4 +1,4 @@
-"""The four moves of a sparse layer that plain torch does badly on a CPU, as operations that `torch.compile` takes whole.
+"""The moves of a sparse layer that plain torch does badly on a CPU, as operations that `torch.compile` takes whole.
 
 `dispatch` copies each token's row once for every expert it goes to, sorted by expert; `rows_matmul` multiplies each
 expert's rows by its weight; `collect` puts rows back in token order. `weight_grad` is the gradient of the weights.

@@ -6,7 +6,7 @@ Router and experts follow Shazeer et al. 2017 (top-k gating), Fedus et al. 2021 
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 # T tokens, D width, E experts, K experts a token, F expert width.
 

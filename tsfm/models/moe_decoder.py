@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from tsfm.batch import Batch
 from tsfm.nn.attention import CausalAttention, causal_bias
@@ -152,12 +152,13 @@ class MoEDecoder(nn.Module):
             copies, rests = seasonal_copies(values, observed, lag, known, tokens)
             copies = torch.where(rests, squash(copies, scale), 0.0)
             channels += [copies.flatten(2), strength, torch.log2(lag.clamp(min=1).to(values.dtype)) / 8]
-        return Inputs(torch.cat(channels, -1), causal_bias(scale.count > 0), scale)
+        return Inputs(torch.cat(channels, -1), causal_bias(scale.seen > 0), scale)
 
     def forward(self, channels: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantiles of the patch after every token, in squashed units.
 
-        channels (B, M, channels), bias (B, 1, M, M) -> quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
+        channels (B, M, channels), bias (B, 1, M, M)
+        returns quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
         """
         cos, sin = self.cos[: channels.shape[1]], self.sin[: channels.shape[1]]
         with torch.autocast(channels.device.type, enabled=False):
@@ -218,7 +219,7 @@ def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
 
     seen (B, M, P) -> (B, M, 4)
     """
-    count = torch.log2(scale.count.to(scale.loc.dtype) + 1) / 12
+    count = torch.log2(scale.seen.to(scale.loc.dtype) + 1) / 12
     share = seen.to(scale.loc.dtype).mean(-1)
     before = torch.cat([scale.loc[:, :1], scale.loc[:, :-1]], 1)
     spread = torch.cat([scale.scale[:, :1], scale.scale[:, :-1]], 1)

@@ -39,7 +39,8 @@ class CausalAttention(nn.Module):
         key = rotate(self.key_norm(key.float()), cos, sin).to(value.dtype)
         scores = (query @ key.transpose(-1, -2)).float() * (query.shape[-1] ** -0.5) + bias
         mixed = torch.softmax(scores, dim=-1).to(value.dtype) @ value  # (B, A, N, D / A)
-        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return out
 
 
 def causal_bias(present: Tensor) -> Tensor:

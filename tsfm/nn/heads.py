@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 # P steps, Q quantile levels (odd, symmetric around the middle one), D width.
 
@@ -30,7 +30,8 @@ class QuantileHead(nn.Module):
         # softplus(-1) starts the gap between deciles at 0.31, about that of a unit normal.
         gaps = F.softplus(torch.cat([raw[..., :middle], raw[..., middle + 1 :]], -1) - 1.0)
         with torch.autocast(x.device.type, enabled=False):
-            return raw[..., middle : middle + 1] + gaps @ self.accumulate
+            quantiles: Tensor = raw[..., middle : middle + 1] + gaps @ self.accumulate
+        return quantiles
 
 
 def accumulation(levels: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Contiguous patch masking: hidden spans teach one-pass forecasts of long horizons (TiRex, Auer et al. 2025; Toto-2)."""
+"""Contiguous patch masking: hidden spans teach one-pass forecasts of long horizons (TiRex, Auer et al. 2025)."""
 
 import math
 
@@ -11,7 +11,7 @@ from torch import Tensor
 def contiguous_masks(
     batch: int, patches: int, longest: int, share: float, generator: torch.Generator, spans: int = 2
 ) -> Tensor:
-    """Hidden patches (B, N) bool: with probability `share` a series gets one to `spans` spans of 1 to `longest` patches.
+    """Hidden patches (B, N) bool: a `share` of the series get one to `spans` spans of 1 to `longest` patches.
 
     Span lengths are log-uniform, at most half of the series; the first patch is never hidden.
     """

@@ -7,7 +7,7 @@ pulls on the forecast. The router runs in float32 whatever the precision of the 
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from tsfm import kernels
 

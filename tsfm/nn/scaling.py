@@ -18,13 +18,13 @@ class Scale(NamedTuple):
     loc    (B, N)  mean of all observed values so far
     scale  (B, N)  their standard deviation; 1 where it is still zero
     usable (B, N)  True once the observed values were not all the same
-    count  (B, N)  observed values so far
+    seen   (B, N)  observed values so far
     """
 
     loc: Tensor
     scale: Tensor
     usable: Tensor
-    count: Tensor
+    seen: Tensor
 
 
 def causal_scale(values: Tensor, observed: Tensor) -> Scale:

@@ -1,4 +1,4 @@
-"""Training states: safetensors and JSON, written beside and renamed, so that a kill at any moment leaves a whole one."""
+"""Training states in safetensors and JSON, written beside and renamed: a kill at any moment leaves a whole one."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the whole new one."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -22,7 +22,7 @@ def save_state(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str])
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial, metadata)
     with partial.open("rb") as handle:
         os.fsync(handle.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

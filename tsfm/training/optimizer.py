@@ -103,7 +103,9 @@ class NorMuonAdamW:
             if "blocks." not in name or parameter.dim() < 2 or "router" in name:
                 rest.append(parameter)
                 continue
-            count = matrices_in(name) if parameter.dim() == 2 else parameter.shape[0] * (2 if name.endswith("up") else 1)
+            count = (
+                matrices_in(name) if parameter.dim() == 2 else parameter.shape[0] * (2 if name.endswith("up") else 1)
+            )
             rows, columns = parameter.numel() // count // parameter.shape[-1], parameter.shape[-1]
             transposed = rows > columns
             shape = (columns, rows) if transposed else (rows, columns)
@@ -125,7 +127,8 @@ class NorMuonAdamW:
         for group in self.groups:
             gradient = group.stack()
             direction = orthogonalise(self._nesterov(gradient, group.momentum, self.momentum))
-            group.add_(self._even_rows(direction, group.row_moment, self.row_decay, rate), float(rate) * self.weight_decay)
+            update = self._even_rows(direction, group.row_moment, self.row_decay, rate)
+            group.add_(update, float(rate) * self.weight_decay)
             for parameter, _, _ in group.pieces:
                 parameter.grad = None
         self.adam.zero_grad(set_to_none=True)

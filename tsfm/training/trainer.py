@@ -26,7 +26,7 @@ from tsfm.kernels import choose_precision, keep_freed_memory
 from tsfm.models.moe_decoder import MoEDecoder, MoEDecoderConfig
 from tsfm.nn.lags import FIRST_BOUNDARY
 from tsfm.nn.masking import contiguous_masks
-from tsfm.nn.moe import rebalance
+from tsfm.nn.moe import SparseExperts, rebalance
 from tsfm.nn.scaling import squash
 from tsfm.training.checkpoint import load_state, save_state, under_prefix, with_prefix, write_text
 from tsfm.training.losses import pinball, weighted_mean
@@ -64,7 +64,6 @@ class RunConfig:
     threads: int = 1
     compiled: bool = True
 
-
     def with_steps(self, steps: int) -> "RunConfig":
         """The same run over `steps` steps; the rate falls over the last `decay_share` of them."""
         start = None if self.decay_share == 0 or steps == 0 else int(steps * (1 - self.decay_share))
@@ -81,7 +80,7 @@ def read_config(folder: Path) -> RunConfig:
     try:
         kept: dict[str, Any] = json.loads((folder / "run.json").read_text())
     except FileNotFoundError:
-        raise DataError(f"{folder} has no run.json; name the folder of a run, or start one with tsfm pretrain") from None
+        raise DataError(f"{folder} has no run.json; name the folder of a run, or start one") from None
     model, windows = (as_tuples(kept.pop(key)) for key in ("model", "windows"))
     return RunConfig(MoEDecoderConfig(**model), WindowConfig(**windows), **as_tuples(kept))
 
@@ -114,9 +113,7 @@ class Trainer:
         self.losses: list[float] = []  # of the steps since the last resume
         self._core = torch.compile(self.core, dynamic=False) if config.compiled else self.core
 
-    def core(
-        self, channels: Tensor, bias: Tensor, target: Tensor, counted: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def core(self, channels: Tensor, bias: Tensor, target: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss to minimise, the forecast part of it, and the load of every expert (depth, E)."""
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
             quantiles, load, penalty = self.model(channels, bias)
@@ -133,7 +130,7 @@ class Trainer:
         visible = torch.where(seen, values[:, :-1], 0.0)
         made = self.model.inputs(visible, seen, random_boundaries(patches, generator))
         target = squash(values[:, 1:], made.scale).clamp(-8, 8)
-        counted = observed[:, 1:] & (made.scale.usable & (made.scale.count >= 3))[..., None]
+        counted = observed[:, 1:] & (made.scale.usable & (made.scale.seen >= 3))[..., None]
         return made.channels, made.bias, target, counted
 
     def train_step(self) -> float:
@@ -142,9 +139,11 @@ class Trainer:
         total, loss, load = self._core(*self.prepare(self.step))
         total.backward()
         self.optimizer.step(rate_factor(self.step, config.warmup, config.decay_start, config.steps))
-        for block, tokens in zip(self.model.blocks, load, strict=True):
-            if config.model.experts:
-                rebalance(block.experts, tokens, config.balance_rate)
+        if config.model.experts:
+            layers = (block.experts for block in self.model.blocks)
+            for layer, tokens in zip(layers, load, strict=True):
+                assert isinstance(layer, SparseExperts)
+                rebalance(layer, tokens, config.balance_rate)
         self.step += 1
         return float(loss)
 
