@@ -77,9 +77,11 @@ def even_rows(direction: Tensor, row_moment: Tensor, decay: float, rate: Tensor)
     return even * (-ADAM_RMS * rate / even.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-8))
 
 
-def matrices_in(name: str) -> int:
-    """How many matrices a stacked weight holds: query, key and value, or gate and value, are separate ones."""
-    return 3 if name.endswith("qkv.weight") else 2 if name.endswith("shared_up.weight") else 1
+def matrices_in(name: str, parameter: nn.Parameter) -> int:
+    """How many matrices a weight stacks: experts, and in each query, key and value, or gate and value."""
+    experts = parameter.shape[0] if parameter.dim() == 3 else 1
+    parts = 3 if name.endswith("qkv.weight") else 2 if name.endswith(("up", "shared_up.weight")) else 1
+    return experts * parts
 
 
 class NorMuonAdamW:
@@ -103,9 +105,7 @@ class NorMuonAdamW:
             if "blocks." not in name or parameter.dim() < 2 or "router" in name:
                 rest.append(parameter)
                 continue
-            count = (
-                matrices_in(name) if parameter.dim() == 2 else parameter.shape[0] * (2 if name.endswith("up") else 1)
-            )
+            count = matrices_in(name, parameter)
             rows, columns = parameter.numel() // count // parameter.shape[-1], parameter.shape[-1]
             transposed = rows > columns
             shape = (columns, rows) if transposed else (rows, columns)
