@@ -42,7 +42,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(SOURCES)
 
 bench: $(VENV)/.dev
-	for script in evaluation/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python evaluation/score.py --split test --out evaluation/results/zero_shot_test.csv
+	OMP_NUM_THREADS=$(WORKERS) $(BIN)/python evaluation/speed.py
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/regenerate.py

@@ -33,7 +33,7 @@ def doctor() -> None:
         for one in results:
             word = "[green]passed[/green]" if one.passed else "[bold red]FAILED[/bold red]"
             limits = f"differs by {one.difference:.1e} of the input's deviation, at most {one.tolerance:.0e} allowed"
-            console.print(f"{name:<18}{word}  {one.path}: {limits}")
+            console.print(f"{name:<18}{word}  {one.path}: {limits}", soft_wrap=True)
             failed |= not one.passed
     if failed:
         console.print("This machine does not reproduce a stored answer: report it with the output above.", style="red")
