@@ -54,6 +54,15 @@ def test_the_future_index_continues_the_past_index_without_a_gap():
     assert list(both) == list(pd.date_range("2020-01-01", periods=45, freq="h"))
 
 
+@pytest.mark.parametrize("freq", ["h", "D", "B", "W-FRI", "MS", "ME", "QE", "YS", "15min"])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_series_in_a_long_frame_has_the_axis_it_has_alone(freq, zone):
+    index = pd.date_range("2020-02-29", periods=30, freq=freq, tz=zone)
+    alone = to_panel(pd.Series(np.arange(30.0), index=index))
+    frame = pd.DataFrame({"unique_id": np.repeat(["a", "b"], 30), "ds": [*index] * 2, "y": 1.0})
+    assert to_panel(frame).index == [alone.index[0]] * 2
+
+
 def test_future_times_of_all_series_are_their_future_indexes_one_after_the_other():
     panel = to_panel({"a": dated("MS"), "b": dated("h"), "c": dated("W-FRI", 7)})
     together = panel.future_times(3)

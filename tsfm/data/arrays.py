@@ -37,7 +37,9 @@ def is_tensor(data: Any) -> bool:
 def to_array(values: Any) -> Any:
     """One numpy array or pandas column of whatever holds numbers, without deciding what they mean yet."""
     if isinstance(values, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(values), None, np.ma.getdata(values).astype(object))
+        plain = np.ma.getdata(values).astype(object)
+        plain[np.ma.getmaskarray(values)] = None
+        return plain
     if isinstance(values, np.ndarray):
         return values
     if is_tensor(values):

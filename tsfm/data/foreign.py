@@ -7,6 +7,7 @@ zone back; ids and times go back in the type they came in.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tsfm.errors import DataError
@@ -56,7 +57,7 @@ def make_foreign(result: "pd.DataFrame | pd.Series[Any]", library: Library) -> A
     frame: Any = nw.from_dict(columns, backend=library.implementation)
     for name in columns:
         kind = library.types.get(name)
-        if kind is None or columns[name].dtype.kind == "f":
+        if kind is None or isinstance(columns[name], list) or columns[name].dtype.kind == "f":
             continue
         zone = getattr(kind, "time_zone", None)
         made = nw.col(name)

@@ -173,7 +173,23 @@ def _even_rules(clock: Clock, ticks: Ticks, wall: Ticks, starts: Ticks, counts: 
             if key not in known:
                 known[key] = fixed_rule(stride, clock, first, on_wall)
             rules[i] = known[key]
+    if clock.kind == "datetime" and any(rule is None and counts[i] > 1 for i, rule in enumerate(rules)):
+        _even_months(clock, wall, starts, rules)
     return rules
+
+
+def _even_months(clock: Clock, wall: Ticks, starts: Ticks, rules: list[Rule | None]) -> None:
+    """Fill in the rule of series that step by the same number of months from first to first day, or last to last."""
+    day = clock.ticks_per_day
+    days = (wall // day).astype("M8[D]")
+    months = days.astype("M8[M]")
+    step = _equal_steps(months.astype(np.int64), starts)
+    hours = wall % day
+    one_hour = np.maximum.reduceat(hours, starts) == np.minimum.reduceat(hours, starts)
+    for rule, on_rule in (("start", days == months.astype("M8[D]")), ("end", (days + 1).astype("M8[M]") != months)):
+        fits_all = np.logical_and.reduceat(on_rule, starts) & one_hour & (step > 0)
+        for i in np.flatnonzero(fits_all).tolist():
+            rules[i] = rules[i] or (Frequency("month", int(step[i]), rule, wall=True), 1)
 
 
 def _equal_steps(ticks: Ticks, starts: Ticks) -> Ticks:
