@@ -223,7 +223,8 @@ def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
     share = seen.to(scale.loc.dtype).mean(-1)
     before = torch.cat([scale.loc[:, :1], scale.loc[:, :-1]], 1)
     spread = torch.cat([scale.scale[:, :1], scale.scale[:, :-1]], 1)
-    moved = torch.asinh((scale.loc - before) / scale.scale)
+    begun = torch.cat([scale.seen[:, :1], scale.seen[:, :-1]], 1) > 0
+    moved = torch.where(begun, torch.asinh((scale.loc - before) / scale.scale), 0.0)
     # Before its second value a series has no deviation, and the 1 that stands for it would tell the unit of measure.
     known = torch.cat([scale.usable[:, :1], scale.usable[:, :-1]], 1) & scale.usable
     widened = torch.where(known, torch.log(scale.scale / spread).clamp(-4, 4), 0.0)

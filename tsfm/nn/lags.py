@@ -25,16 +25,21 @@ FIRST_BOUNDARY = 4  # patches; before it no lag is tried
 
 
 def default_boundaries(patches: int) -> list[int]:
-    """Prefix ends (in patches) at which lags are estimated: powers of two, and the end itself."""
-    ends = [FIRST_BOUNDARY << step for step in range(20) if FIRST_BOUNDARY << step < patches]
-    return [*ends, patches] if patches >= 1 else []
+    """Ascending prefix ends (in patches) at which lags are estimated: the end, and 4, 12, 28, ... patches before it.
+
+    They count from the end, so that padding before a series moves none of them.
+    """
+    ends = [patches - FIRST_BOUNDARY * ((1 << step) - 1) for step in range(20)]
+    return [end for end in reversed(ends) if end > 0]
 
 
 def variogram(values: Tensor, observed: Tensor, longest: int) -> tuple[Tensor, Tensor]:
     """Mean squared difference at every lag up to `longest`, and the number of pairs behind it.
 
-    values (B, C) zero where not observed, observed (B, C) -> (B, longest + 1) each
+    values (B, C) zero where not observed, observed (B, C) -> (B, longest + 1) each, in float64: which lag is best must
+    not hang on the rounding of a longer transform.
     """
+    values = values.double()
     size = 1 << (values.shape[1] + longest).bit_length()
     mask = observed.to(values.dtype)
     spectra = torch.fft.rfft(torch.stack([mask, values, values * values]), n=size)  # (3, B, size / 2 + 1)
@@ -61,10 +66,11 @@ def best_lags(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     variance = (torch.where(observed, values - mean, 0.0) ** 2).sum(1, keepdim=True) / count
     level = difference / (2 * variance.clamp(min=1e-6))  # (B, longest + 1)
     lags = torch.arange(longest + 1, device=values.device)
-    enough = (pairs >= 6) & (pairs >= 0.5 * lags)
+    enough = (pairs >= 6) & (pairs >= 0.5 * lags + 1.5)  # so the neighbours of a lag exist too, however long C is
     inner = level[:, 1:-1]
     dip = (inner < level[:, :-2]) & (inner <= level[:, 2:]) & enough[:, 1:-1]
-    cost = torch.where(dip, inner * (1 + 3 / pairs[:, 1:-1].clamp(min=1).sqrt()), torch.inf)  # lags 1 .. longest - 1
+    cost = inner * (1 + 3 / pairs[:, 1:-1].clamp(min=1).sqrt()) + 2e-4 * torch.log2(lags[1:-1])  # ties: the shorter
+    cost = torch.where(dip, cost, torch.inf)  # lags 1 .. longest - 1
     chosen, strengths = [], []
     for low, high in LAG_RANGES:
         part = cost[:, low - 1 : high - 1]
@@ -77,7 +83,7 @@ def best_lags(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         chosen.append(torch.where(found, where + low, 0))
         strengths.append(torch.where(found, 1 - least, 0.0))
     strengths.append(torch.where(enough[:, 1], 1 - level[:, 1], 0.0))
-    return torch.stack(chosen, 1), torch.stack(strengths, 1).clamp(-1, 1)
+    return torch.stack(chosen, 1), torch.stack(strengths, 1).clamp(-1, 1).to(values.dtype)
 
 
 def causal_lags(

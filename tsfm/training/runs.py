@@ -59,7 +59,7 @@ def write_model(model: MoEDecoder, folder: Path, run: Path) -> Path:
     config = read_config(run)
     card = new_card(model) | {
         "weights": {"dtype": "int8"},
-        "license": "Apache-2.0",
+        "licence": "Apache-2.0",
         "training": {"steps": config.steps, "tokens": config.steps * config.windows.tokens, "seed": config.seed},
     }
     return write(model.eval(), card, folder)

@@ -157,14 +157,15 @@ class Trainer:
         keep_freed_memory()
         self.resume()
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        begun, first = time.monotonic(), self.step
-        saved = told = begun
+        started = first = self.step
+        begun = saved = told = time.monotonic()
         try:
             while not self._stop and (not self.config.steps or self.step < self.config.steps):
                 self.losses.append(self.train_step())
                 now = time.monotonic()
-                if self.step - first == 8:  # compilation is over for the most frequent shapes
+                if self.step - started == 8:  # compilation is over for the most frequent shapes
                     begun, first = now, self.step
+                    continue
                 if not self.config.steps and hours is not None and now - begun > MEASURED_SECONDS:
                     self.fix_steps(hours, (self.step - first) / (now - begun))
                 if now - told > 20:

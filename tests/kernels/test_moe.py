@@ -1,0 +1,98 @@
+"""The CPU path of sparse layers against the plain truth, in outputs and all gradients."""
+
+import pytest
+import torch
+
+from tsfm import kernels
+from tsfm.kernels import reference
+from tsfm.kernels.moe import BLOCK, blocks, weight_grad
+from tsfm.nn.moe import SparseExperts, rebalance, route
+
+SHAPES = [(37, 40, 24, 4, 2), (1, 32, 16, 8, 2), (33, 32, 32, 5, 1), (20, 16, 8, 3, 3), (1300, 16, 8, 2, 1)]
+
+
+def layer(tokens: int, width: int, ffn: int, experts: int, top_k: int) -> tuple[torch.Tensor, ...]:
+    """Inputs and weights of a layer in float64, ready for gradients."""
+    draw = torch.Generator().manual_seed(tokens)
+    x = torch.randn(tokens, width, generator=draw, dtype=torch.float64, requires_grad=True)
+    up = torch.randn(experts, 2 * ffn, width, generator=draw, dtype=torch.float64, requires_grad=True)
+    down = torch.randn(experts, width, ffn, generator=draw, dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(tokens, experts, generator=draw, dtype=torch.float64)
+    index, weight = reference.route(logits, top_k)
+    return x, up, down, index, weight.requires_grad_()
+
+
+@pytest.mark.parametrize(("tokens", "width", "ffn", "experts", "top_k"), SHAPES)
+def test_expert_layer_matches_the_reference_with_gradients(tokens, width, ffn, experts, top_k):
+    x, up, down, index, weight = layer(tokens, width, ffn, experts, top_k)
+    ours = kernels.expert_mlp(x, up, down, index, weight)
+    truth = reference.expert_mlp(x, up, down, index, weight)
+    torch.testing.assert_close(ours, truth, rtol=1e-10, atol=1e-10)
+    pull = torch.randn_like(truth)
+    wanted = torch.autograd.grad(truth, (x, up, down, weight), pull)
+    for got, want in zip(torch.autograd.grad(ours, (x, up, down, weight), pull), wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+def test_an_expert_without_tokens_gets_no_gradient_and_does_no_harm():
+    x, up, down, _, weight = layer(12, 16, 8, 4, 1)
+    index = torch.full((12, 1), 2)
+    kernels.expert_mlp(x, up, down, index, weight).sum().backward()
+    assert up.grad is not None
+    assert up.grad[2].abs().max() > 0
+    assert up.grad[[0, 1, 3]].abs().max() == 0
+
+
+def test_permuting_tokens_permutes_the_output_exactly():
+    x, up, down, index, weight = layer(64, 16, 8, 4, 2)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    whole = kernels.expert_mlp(x, up, down, index, weight)
+    torch.testing.assert_close(kernels.expert_mlp(x[order], up, down, index[order], weight[order]), whole[order])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 15, 16, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
+def test_blocks_cover_every_row_with_few_sizes(rows):
+    covered = {row for first, last in blocks(7, 7 + rows) for row in range(first, last)}
+    assert covered == set(range(7, 7 + rows))
+    assert all((last - first) & (last - first - 1) == 0 for first, last in blocks(7, 7 + rows))
+
+
+def test_weight_gradient_of_float16_rows_is_summed_in_float32():
+    rows = torch.full((4096, 1), 1.0, dtype=torch.float16)
+    total = weight_grad(rows, rows, torch.tensor([0, 4096]))
+    assert total.item() == 4096  # float16 stops counting ones at 2048
+
+
+def test_routing_breaks_ties_towards_the_lowest_index_and_ignores_the_bias_in_the_weights():
+    logits = torch.tensor([[1.0, 1.0, 0.0]])
+    index, weight = reference.route(logits, 2, bias=torch.tensor([0.0, 0.0, 5.0]))
+    assert index.tolist() == [[2, 0]]
+    torch.testing.assert_close(weight, torch.softmax(torch.tensor([[0.0, 1.0]]), -1))
+    ours = route(torch.randn(50, 8), torch.zeros(8), 2)
+    assert ours[1].sum(-1).allclose(torch.ones(50))
+
+
+def test_rebalancing_pulls_tokens_away_from_a_busy_expert():
+    torch.manual_seed(0)
+    moe = SparseExperts(width=16, shared_width=8, expert_width=8, experts=4, top_k=1)
+    with torch.no_grad():
+        moe.router.weight.mul_(0.2)
+        moe.router.weight[0] += 0.5
+    x = torch.randn(512, 16).abs()
+    before = moe(x)[1]
+    for _ in range(400):
+        rebalance(moe, moe(x)[1], 0.02)
+    after = moe(x)[1]
+    assert before[0] == 512
+    assert after.max() < 250
+
+
+def test_the_layer_compiles_whole():
+    torch.manual_seed(0)
+    moe = SparseExperts(width=16, shared_width=8, expert_width=8, experts=4, top_k=2)
+    x = torch.randn(40, 16)
+    torch.library.opcheck(
+        torch.ops.tsfm.rows_matmul.default, (x, torch.randn(4, 8, 16), torch.tensor([0, 5, 5, 30, 40]))
+    )
+    explained = torch._dynamo.explain(moe)(x)
+    assert explained.graph_break_count == 0
