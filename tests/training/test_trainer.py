@@ -20,7 +20,7 @@ from tsfm.models.moe_decoder import MoEDecoderConfig
 from tsfm.training.checkpoint import load_state
 from tsfm.training.losses import pinball, weighted_mean
 from tsfm.training.optimizer import NorMuonAdamW, orthogonalise, rate_factor
-from tsfm.training.runs import open_run, start_branch, write_model
+from tsfm.training.runs import back_up, open_run, restore, start_branch, write_model
 from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config
 
 MODEL = MoEDecoderConfig(width=32, depth=2, heads=2, shared_width=16, expert_width=8, experts=4, patch=16)
@@ -92,6 +92,21 @@ def test_a_branch_decays_from_the_state_it_left(tmp_path):
         start_branch(tmp_path / "main", tmp_path / "other", steps=0)
 
 
+def test_a_backup_restores_the_weights_and_the_step_and_warms_up_again(tmp_path):
+    train(tmp_path / "run")
+    back_up(tmp_path / "run", tmp_path / "backup")
+    assert str(tmp_path) not in (tmp_path / "backup" / "run.json").read_text()
+    restore(tmp_path / "backup", tmp_path / "again", ("synthetic",))
+    trainer = open_run(tmp_path / "again", CONFIG)
+    trainer.resume()
+    assert (trainer.step, trainer.config.warmup_from) == (14, 14)
+    kept = load_state(tmp_path / "run" / "state.safetensors")[0]
+    weight = trainer.model.embed.weight
+    torch.testing.assert_close(weight, kept["model.embed.weight"], rtol=0.01, atol=1e-6)
+    assert rate_factor(14, 14, 17, None, 100) == pytest.approx(1 / 3)
+    trainer.train_step()
+
+
 def test_training_lowers_the_loss_on_a_sine(tmp_path):
     waves = [[np.sin(np.arange(400) / period) for period in (3.0, 4.0, 5.0)]]
     config = replace(CONFIG, steps=60, decay_start=40, windows=replace(WINDOWS, real_share=1.0, mix_share=0.0))
@@ -118,7 +133,7 @@ def test_hours_become_steps_once(tmp_path):
 
 
 def test_the_rate_warms_up_stays_and_decays_to_zero():
-    factors = [rate_factor(step, warmup=10, decay_start=80, total=100) for step in range(101)]
+    factors = [rate_factor(step, start=0, ready=10, decay_start=80, total=100) for step in range(101)]
     assert factors[0] == 0.1
     assert factors[10:81] == [1.0] * 71
     assert factors[100] == 0

@@ -19,6 +19,8 @@ def pretrain(
     steps: Annotated[int, typer.Option(help="Steps instead of hours.")] = 0,
     decay: Annotated[float, typer.Option(help="Share of the steps over which the rate falls to zero.")] = 0.2,
     branch: Annotated[str, typer.Option(help="Begin from the state of another run, and decay over --steps more.")] = "",
+    restore: Annotated[Path | None, typer.Option(help="Begin from a backup in the repository.")] = None,
+    backup: Annotated[Path | None, typer.Option(help="Afterwards write a backup that a repository can carry.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
     threads: Annotated[int, typer.Option(help="Part of the run: sums depend on it.")] = 1,
     compiled: Annotated[bool, typer.Option(help="Compile the training step; needs a C++ compiler.")] = True,
@@ -28,7 +30,8 @@ def pretrain(
     """Pretrain a forecaster; the same command again goes on where the run stopped."""
     from tsfm.errors import DataError
     from tsfm.models.moe_decoder import PRESETS
-    from tsfm.training.runs import open_run, start_branch, write_model
+    from tsfm.training.runs import back_up, open_run, start_branch, write_model
+    from tsfm.training.runs import restore as restore_run
     from tsfm.training.trainer import RunConfig
 
     if preset not in PRESETS:
@@ -40,9 +43,13 @@ def pretrain(
     config = replace(config, decay_share=decay).with_steps(steps)
     if branch:
         start_branch(home / branch, home / run, steps)
+    if restore is not None:
+        restore_run(restore, home / run, config.data)
     trainer = open_run(home / run, config)
     done = trainer.run(hours=hours or None, report=typer.echo)
     typer.echo(f"step {trainer.step}, {'done' if done else 'stopped; the same command goes on'}: {home / run}")
+    if backup is not None:
+        back_up(home / run, backup)
     if out is not None and done:
         write_model(trainer.model, out, home / run)
         typer.echo(f"model {out}")

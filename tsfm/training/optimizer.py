@@ -155,10 +155,13 @@ class NorMuonAdamW:
             self.adam.state[parameter] = {key: value.clone() for key, value in kept.items()}
 
 
-def rate_factor(step: int, warmup: int, decay_start: int | None, total: int) -> float:
-    """Warm-up, stable, decay: 0 to 1, flat, then 1 - sqrt(progress) (Haegele et al. 2024) to zero at `total`."""
-    if step < warmup:
-        return (step + 1) / warmup
+def rate_factor(step: int, start: int, ready: int, decay_start: int | None, total: int) -> float:
+    """Warm-up, stable, decay: 0 to 1 from `start` to `ready`, flat, then 1 - sqrt(progress) to zero at `total`.
+
+    The form of the decay is that of Haegele et al. 2024.
+    """
+    if step < ready:
+        return (step - start + 1) / (ready - start)
     if decay_start is None or step < decay_start:
         return 1.0
     return float(1 - ((step - decay_start) / max(1, total - decay_start)) ** 0.5)

@@ -11,7 +11,7 @@ from tsfm.checkpoints import new_card, write
 from tsfm.data.datasets import read_parquet
 from tsfm.errors import DataError
 from tsfm.models.moe_decoder import MoEDecoder
-from tsfm.training.checkpoint import load_state, write_text
+from tsfm.training.checkpoint import load_state, save_state, write_text
 from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config
 
 
@@ -51,6 +51,35 @@ def start_branch(source: Path, target: Path, steps: int) -> None:
     if (source / "log.csv").exists():
         lines = (source / "log.csv").read_text().splitlines(keepends=True)[: step + 1]
         write_text(target / "log.csv", "".join(lines))
+    write_text(target / "run.json", as_json(config))
+
+
+def back_up(run: Path, target: Path) -> Path:
+    """Write what a repository can carry of a run: weights in bfloat16, step and configuration, without folders' names.
+
+    The optimiser's moments are left out; a run restored from a backup warms up again.
+    """
+    tensors, metadata = load_state(run / "state.safetensors")
+    weights = {name: value.bfloat16() for name, value in tensors.items() if name.startswith("model.")}
+    config = replace(read_config(run), data=tuple(Path(name).name for name in read_config(run).data))
+    target.mkdir(parents=True, exist_ok=True)
+    save_state(target / "state.safetensors", weights, metadata)
+    write_text(target / "run.json", as_json(config))
+    return target
+
+
+def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
+    """Make `target` a run that goes on from a backup, on `data`; does nothing where the run exists.
+
+    The schedule starts again with a warm-up at the step of the backup, so the data are those that come next.
+    """
+    if (target / "run.json").exists():
+        return
+    tensors, metadata = load_state(backup / "state.safetensors")
+    target.mkdir(parents=True, exist_ok=True)
+    config = replace(read_config(backup), data=data, warmup_from=int(metadata["step"]))
+    weights = {name: value.float() for name, value in tensors.items()}
+    save_state(target / "state.safetensors", weights, metadata)
     write_text(target / "run.json", as_json(config))
 
 

@@ -43,6 +43,7 @@ class RunConfig:
 
     steps          0: not known yet, fixed from the hours asked for after a minute of measuring
     decay_start    step where the rate starts to fall to zero at `steps`; None: never
+    warmup_from    step where the warm-up starts: 0, or the step of the backup that a run was restored from
     mask_share     share of windows with hidden spans
     balance_rate   step of the experts' balance bias
     """
@@ -53,6 +54,7 @@ class RunConfig:
     seed: int = 0
     steps: int = 0
     warmup: int = 200
+    warmup_from: int = 0
     decay_start: int | None = None
     decay_share: float = 0.2
     matrix_rate: float = 0.01
@@ -138,7 +140,8 @@ class Trainer:
         config = self.config
         total, loss, load = self._core(*self.prepare(self.step))
         total.backward()
-        self.optimizer.step(rate_factor(self.step, config.warmup, config.decay_start, config.steps))
+        ready = config.warmup_from + config.warmup
+        self.optimizer.step(rate_factor(self.step, config.warmup_from, ready, config.decay_start, config.steps))
         if config.model.experts:
             layers = (block.experts for block in self.model.blocks)
             for layer, tokens in zip(layers, load, strict=True):
@@ -221,7 +224,8 @@ class Trainer:
             return
         tensors, metadata = load_state(path)
         self.model.load_state_dict(under_prefix("model.", tensors))
-        self.optimizer.load_state(under_prefix("optimizer.", tensors))
+        if moments := under_prefix("optimizer.", tensors):
+            self.optimizer.load_state(moments)
         self.step, self.losses = int(metadata["step"]), []
 
 
