@@ -70,6 +70,8 @@ def make_foreign(result: "pd.DataFrame | pd.Series[Any]", library: Library) -> A
 def _plain(column: Any) -> Any:
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return _known_unit(column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
+    if column.dtype == object and len(column) and isinstance(column.iloc[0], np.ndarray):
+        return [cell.tolist() for cell in column]
     return _known_unit(column.to_numpy())
 
 
