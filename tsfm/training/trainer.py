@@ -11,6 +11,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from tsfm.training.optimizer import NorMuonAdamW, rate_factor
 # B windows, N tokens, P patch length, Q quantile levels.
 
 MEASURED_SECONDS = 60.0
+
+Prepared = tuple[Tensor, Tensor, Tensor, Tensor]  # channels, attention bias, target, counted
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Trainer:
         loss = weighted_mean(pinball(target, quantiles, self.levels), counted)
         return loss + self.config.router_penalty * penalty, loss.detach(), load
 
-    def prepare(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def prepare(self, step: int) -> Prepared:
         """Inputs and targets of a step: channels (B, N, channels), bias (B, 1, N, N), target and counted (B, N, P)."""
         values, observed = self.windows.draw(step)
         generator = torch.Generator().manual_seed(self.config.seed * 104_729 + step)
@@ -135,10 +138,10 @@ class Trainer:
         counted = observed[:, 1:] & (made.scale.usable & (made.scale.seen >= 3))[..., None]
         return made.channels, made.bias, target, counted
 
-    def train_step(self) -> float:
-        """Run one step and return its loss."""
+    def train_step(self, prepared: Prepared | None = None) -> float:
+        """Run one step, on data made ahead if given, and return its loss."""
         config = self.config
-        total, loss, load = self._core(*self.prepare(self.step))
+        total, loss, load = self._core(*(prepared or self.prepare(self.step)))
         total.backward()
         ready = config.warmup_from + config.warmup
         self.optimizer.step(rate_factor(self.step, config.warmup_from, ready, config.decay_start, config.steps))
@@ -159,12 +162,16 @@ class Trainer:
         """
         keep_freed_memory()
         self.resume()
+        # The next step's data are made while this one is computed: they depend on nothing but its number.
+        ahead = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(self.config.threads,))
+        coming = ahead.submit(self.prepare, self.step)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         started = first = self.step
         begun = saved = told = time.monotonic()
         try:
             while not self._stop and (not self.config.steps or self.step < self.config.steps):
-                self.losses.append(self.train_step())
+                prepared, coming = coming.result(), ahead.submit(self.prepare, self.step + 1)
+                self.losses.append(self.train_step(prepared))
                 now = time.monotonic()
                 if self.step - started == 8:  # compilation is over for the most frequent shapes
                     begun, first = now, self.step
@@ -180,6 +187,7 @@ class Trainer:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            ahead.shutdown(cancel_futures=True)
         self.save()
         return not self._stop
 
