@@ -133,6 +133,21 @@ def test_a_constant_start_has_no_scale_yet_even_at_a_large_level():
     assert scale.usable.tolist() == [[False, True]]
 
 
+def test_scale_knows_the_newest_value_and_the_size_of_a_step():
+    values = torch.tensor([[[1.0, 2.0, 0.0], [0.0, 5.0, 7.0], [0.0, 0.0, 0.0]]])
+    observed = torch.tensor([[[True, True, False], [False, True, True], [False, False, False]]])
+    scale = causal_scale(values, observed)
+    assert scale.last.tolist() == [[2.0, 7.0, 7.0]]
+    torch.testing.assert_close(scale.rough, torch.tensor([[1.0, 2.5**0.5, 2.5**0.5]]))
+
+
+def test_an_untrained_model_forecasts_its_anchor():
+    torch.manual_seed(0)
+    values = series(3, 200).cumsum(1)
+    median = MoEDecoder(CONFIG).eval().predict(batch_of(values), 40)[..., 4]
+    torch.testing.assert_close(median, values[:, -1:].expand(-1, 40), rtol=1e-4, atol=1e-4)
+
+
 def test_squashing_comes_back():
     values = series(2, 64).unflatten(1, (2, 32))
     scale = causal_scale(values, torch.ones_like(values, dtype=torch.bool))

@@ -48,9 +48,9 @@ class MoEDecoderConfig:
 
     @property
     def channels(self) -> int:
-        """Inputs of a token: values and mask of its patch, running statistics, and the seasonal copies."""
+        """Inputs of a token: anchor, values, close-up and mask of its patch, running statistics, seasonal copies."""
         copies = len(LAG_RANGES) * 2 * self.patch + 2 * len(LAG_RANGES) + 1
-        return 2 * self.patch + 4 + (copies if self.seasonal_copies else 0)
+        return 1 + 3 * self.patch + 5 + (copies if self.seasonal_copies else 0)
 
 
 PRESETS = {
@@ -145,17 +145,23 @@ class MoEDecoder(nn.Module):
         tokens = known.shape[1]
         future = (0, 0, 0, ahead)
         seen = F.pad(observed, future)
-        squashed = torch.where(seen, squash(F.pad(values, future), scale), 0.0)
-        channels = [squashed, seen.to(values.dtype), running_statistics(scale, seen)]
+        ahead_too = F.pad(values, future)
+        anchor = squash(scale.last[..., None], scale)  # (B, M, 1)
+        squashed = torch.where(seen, squash(ahead_too, scale), 0.0)
+        close_up = torch.where(seen, torch.asinh((ahead_too - scale.last[..., None]) / scale.rough[..., None]), 0.0)
+        channels = [anchor, squashed, close_up, seen.to(values.dtype), running_statistics(scale, seen)]
         if self.config.seasonal_copies:
             lag, strength = causal_lags(values, observed, scale, boundaries, tokens)
             copies, rests = seasonal_copies(values, observed, lag, known, tokens)
-            copies = torch.where(rests, squash(copies, scale), 0.0)
+            copies = torch.where(rests, squash(copies, scale) - anchor[..., None, None], 0.0)
             channels += [copies.flatten(2), strength, torch.log2(lag.clamp(min=1).to(values.dtype)) / 8]
         return Inputs(torch.cat(channels, -1), causal_bias(scale.seen > 0), scale)
 
     def forward(self, channels: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantiles of the patch after every token, in squashed units.
+
+        The head says how far they are from the token's anchor, its newest observed value: what is nearly a random walk
+        keeps its level to the last digit, although the body rounds to bfloat16.
 
         channels (B, M, channels), bias (B, 1, M, M)
         returns quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
@@ -169,7 +175,8 @@ class MoEDecoder(nn.Module):
             x, load, penalty = block(x, bias, cos, sin)
             loads.append(load)
             penalties.append(penalty)
-        return self.head(self.norm(x)), torch.stack(loads), torch.stack(penalties).mean()
+        quantiles = self.head(self.norm(x)) + channels[..., :1, None]
+        return quantiles, torch.stack(loads), torch.stack(penalties).mean()
 
     @torch.inference_mode()
     def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] | None = None) -> Tensor:
@@ -215,9 +222,9 @@ def known_steps(observed: Tensor) -> Tensor:
 
 
 def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
-    """Four numbers a token: log count, share observed, and how its patch moved the running mean and deviation.
+    """Five numbers a token: log count, share observed, how its patch moved the running mean and deviation, roughness.
 
-    seen (B, M, P) -> (B, M, 4)
+    seen (B, M, P) -> (B, M, 5)
     """
     count = torch.log2(scale.seen.to(scale.loc.dtype) + 1) / 12
     share = seen.to(scale.loc.dtype).mean(-1)
@@ -228,4 +235,5 @@ def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
     # Before its second value a series has no deviation, and the 1 that stands for it would tell the unit of measure.
     known = torch.cat([scale.usable[:, :1], scale.usable[:, :-1]], 1) & scale.usable
     widened = torch.where(known, torch.log(scale.scale / spread).clamp(-4, 4), 0.0)
-    return torch.stack([count, share, moved, widened], -1)
+    rough = torch.log(scale.rough / scale.scale).clamp(-8, 2) / 4
+    return torch.stack([count, share, moved, widened, rough], -1)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # B series, N patches, P patch length.
 
@@ -19,12 +20,16 @@ class Scale(NamedTuple):
     scale  (B, N)  their standard deviation; 1 where it is still zero
     usable (B, N)  True once the observed values were not all the same
     seen   (B, N)  observed values so far
+    last   (B, N)  the newest of them
+    rough  (B, N)  root mean square of their steps from one to the next; the deviation where there is none yet
     """
 
     loc: Tensor
     scale: Tensor
     usable: Tensor
     seen: Tensor
+    last: Tensor
+    rough: Tensor
 
 
 def causal_scale(values: Tensor, observed: Tensor) -> Scale:
@@ -43,7 +48,27 @@ def causal_scale(values: Tensor, observed: Tensor) -> Scale:
     variance = square - mean * mean
     usable = variance > 1e-12 * square
     scale = torch.where(usable, variance, 1.0).sqrt()
-    return Scale((mean + first).to(values.dtype), scale.to(values.dtype), usable, count)
+    rough = roughness(centred, observed)
+    rough = torch.where(usable & (rough > 0), rough, scale)
+    loc, scale, rough = ((mean + first).to(values.dtype), scale.to(values.dtype), rough.to(values.dtype))
+    return Scale(loc, scale, usable, count, newest(values, observed), rough)
+
+
+def roughness(values: Tensor, observed: Tensor) -> Tensor:
+    """Root mean square of the steps between neighbouring observed values, up to each patch; (B, N, P) -> (B, N)."""
+    flat, seen = values.flatten(1), observed.flatten(1)
+    both = seen[:, 1:] & seen[:, :-1]
+    step = torch.where(both, flat[:, 1:] - flat[:, :-1], 0.0)
+    square = F.pad(step * step, (1, 0)).view_as(values).sum(-1).cumsum(1)
+    return (square / F.pad(both, (1, 0)).view_as(observed).sum(-1).cumsum(1).clamp(min=1)).sqrt()
+
+
+def newest(values: Tensor, observed: Tensor) -> Tensor:
+    """The newest observed value up to the end of each patch, 0 before the first; (B, N, P) -> (B, N)."""
+    position = torch.arange(1, observed[0].numel() + 1, device=values.device).view_as(observed[0])
+    latest = torch.where(observed, position, 0).amax(-1).cummax(1).values  # (B, N), 0: none yet
+    found = values.flatten(1).gather(1, (latest - 1).clamp(min=0))
+    return torch.where(latest > 0, found, 0.0)
 
 
 def squash(values: Tensor, scale: Scale) -> Tensor:
