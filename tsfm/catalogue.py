@@ -10,6 +10,7 @@ from typing import Any
 
 from tsfm import registry
 from tsfm.checkpoints import CONFIG, WEIGHTS, embedded, read_card, weightless
+from tsfm.packing import SCALE
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,16 @@ def describe(name: str, folder: Path) -> ModelInfo:
 
 
 def parameters(weights: Path) -> int:
-    """Return how many numbers a safetensors file holds, from its header: 8 bytes of length, then JSON."""
+    """Return how many numbers a model learned, from the header of its file: 8 bytes of length, then JSON.
+
+    The scales of int8 rows (tsfm/packing.py) are a way of storing, not parameters.
+    """
     with weights.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-    return sum(prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
+    return sum(
+        prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__" and not key.endswith(SCALE)
+    )
 
 
 def first_line(text: str | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tsfm.checkpoints import new_card, write
@@ -13,6 +14,10 @@ from tsfm.errors import DataError
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.training.checkpoint import load_state, save_state, write_text
 from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config
+
+DESCRIPTION = (
+    "Small zero-shot forecaster: a causal patch decoder with sparse experts, trained from nothing by this project."
+)
 
 
 def open_run(folder: Path, config: RunConfig) -> Trainer:
@@ -85,10 +90,47 @@ def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
 
 def write_model(model: MoEDecoder, folder: Path, run: Path) -> Path:
     """Write a model folder that `tsfm.load` reads, blocks in int8, with the run's facts in its config.json."""
-    config = read_config(run)
+    config, (step, seconds) = read_config(run), progress_of(run)
     card = new_card(model) | {
         "weights": {"dtype": "int8"},
         "licence": "Apache-2.0",
-        "training": {"steps": config.steps, "tokens": config.steps * config.windows.tokens, "seed": config.seed},
+        "description": DESCRIPTION,
+        "training": {
+            "steps": step,
+            "tokens_per_step": config.windows.tokens,
+            "tokens": step * config.windows.tokens,
+            "active_parameters": active_parameters(model),
+            "hours": round(seconds / 3600, 2),
+            "hardware": f"{config.threads} CPU thread" + "s" * (config.threads > 1),
+            "real_share": config.windows.real_share if any(name != "synthetic" for name in config.data) else 0.0,
+            "seed": config.seed,
+            "sets": licences(config.data),
+        },
     }
     return write(model.eval(), card, folder)
+
+
+def progress_of(run: Path) -> tuple[int, float]:
+    """Steps done and seconds spent, all sessions of the run together."""
+    metadata = load_state(run / "state.safetensors")[1]
+    return int(metadata["step"]), float(metadata.get("seconds", 0.0))
+
+
+def active_parameters(model: MoEDecoder) -> int:
+    """Parameters that one token meets: all but the routed experts it is not sent to."""
+    config = model.config
+    total = sum(parameter.numel() for parameter in model.parameters())
+    routed = config.depth * config.experts * 3 * config.expert_width * config.width
+    return total - (routed * (config.experts - config.top_k) // config.experts if config.experts else 0)
+
+
+def licences(data: tuple[str, ...]) -> list[dict[str, str]]:
+    """Name and licence of every real set, from the CATALOG.csv beside the folder that it lies in."""
+    found = []
+    for name in data:
+        folder = Path(name).expanduser()
+        catalog = folder.parent / "CATALOG.csv"
+        stated = pd.read_csv(catalog).set_index("name")["licence"].to_dict() if catalog.exists() else {}
+        files = [] if name == "synthetic" else sorted(folder.glob("*.parquet"))
+        found += [{"name": path.stem, "licence": str(stated.get(path.stem, "not stated"))} for path in files]
+    return found

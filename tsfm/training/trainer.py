@@ -114,7 +114,7 @@ class Trainer:
         )
         self.levels = torch.tensor(config.model.quantile_levels)
         self.precision = choose_precision(torch.device("cpu"))
-        self.step, self._stop = 0, False
+        self.step, self.seconds, self._stop = 0, 0.0, False
         self.losses: list[float] = []  # of the steps since the last resume
         self._core = torch.compile(self.core, dynamic=False) if config.compiled else self.core
 
@@ -167,12 +167,12 @@ class Trainer:
         coming = ahead.submit(self.prepare, self.step)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         started = first = self.step
-        begun = saved = told = time.monotonic()
+        begun = saved = told = now = time.monotonic()
         try:
             while not self._stop and (not self.config.steps or self.step < self.config.steps):
                 prepared, coming = coming.result(), ahead.submit(self.prepare, self.step + 1)
                 self.losses.append(self.train_step(prepared))
-                now = time.monotonic()
+                self.seconds, now = self.seconds + time.monotonic() - now, time.monotonic()
                 if self.step - started == 8:  # compilation is over for the most frequent shapes
                     begun, first = now, self.step
                     continue
@@ -221,7 +221,9 @@ class Trainer:
         write_text(log, "step,loss\n" + "".join(kept) + rows)
         tensors = with_prefix("model.", dict(self.model.state_dict()))
         tensors |= with_prefix("optimizer.", self.optimizer.state())
-        save_state(self.folder / "state.safetensors", tensors, {"step": str(self.step)})
+        save_state(
+            self.folder / "state.safetensors", tensors, {"step": str(self.step), "seconds": f"{self.seconds:.0f}"}
+        )
 
     def resume(self) -> None:
         """Continue from the folder's state, or begin: write run.json and a first state."""
@@ -235,6 +237,7 @@ class Trainer:
         if moments := under_prefix("optimizer.", tensors):
             self.optimizer.load_state(moments)
         self.step, self.losses = int(metadata["step"]), []
+        self.seconds = float(metadata.get("seconds", 0.0))
 
 
 def random_boundaries(patches: int, generator: torch.Generator) -> list[int]:
