@@ -206,3 +206,10 @@ def test_static_covariates_of_the_wrong_length_or_ids_are_refused():
         to_panel({"a": X, "b": X}, static={"size": [1, 2, 3]})
     with pytest.raises(DataError, match="no value for series 'b'"):
         to_panel({"a": X, "b": X}, static={"size": {"a": 1}})
+
+
+def test_columns_beside_the_target_are_named_as_unused():
+    frame = pd.DataFrame({"shop": ["a", "a"], "day": ["2024-01-01", "2024-01-02"], "y": [1, 2], "price": [3, 4]})
+    told = [repair.message for repair in to_panel(frame).repairs if repair.kind == "covariates"]
+    assert len(told) == 1
+    assert "'price'" in told[0]

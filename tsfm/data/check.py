@@ -35,7 +35,7 @@ REMEDIES = {
     "moved": "round the stamps, or pass freq=",
     "irregular": "resample to a regular step, such as frame.resample('D').sum(), or pass freq=",
     "frequency": "pass freq=",
-    "covariates": "pass target=, one name or a list of names",
+    "covariates": "nothing, if they are not to be forecast; else pass target=, one name or a list of names",
 }
 
 

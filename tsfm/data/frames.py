@@ -148,8 +148,12 @@ def _take_long_frame(
         clock, ticks, note = Clock("none"), _positions(codes), ""
     else:
         clock, ticks, note = read_times(times, roles.time if roles.time is not None else "index", owner)
-    if roles.id is None and extra:
-        text = f"past covariates of {roles.target!r}: {', '.join(map(repr, extra))}; target=[...] forecasts several"
+    beside = [name for name in frame.columns if name not in (roles.id, roles.time, roles.target)]
+    if beside:
+        more = f" and {len(beside) - 8} more" if len(beside) > 8 else ""
+        text = f"only {roles.target!r} is forecast, and no forecast uses {', '.join(map(repr, beside[:8]))}{more}" + (
+            "; target=[...] forecasts several columns" if roles.id is None else "; target= names another column"
+        )
         intake.repairs.append(Repair(roles.target, "covariates", len(frame), text))
     if note:
         counts = np.bincount(codes, minlength=len(ids)).tolist()

@@ -23,6 +23,9 @@ from tsfm.data.timeaxis import Frequency, TimeIndex, parse_frequency, untimed
 from tsfm.errors import DataError
 from tsfm.panel import Origin, Repair
 
+# Keys that say where a row comes from and when it begins, and nothing that a model could use.
+PLAIN = frozenset({"start", "freq", "info", "source", "forecast_start"})
+
 
 def is_nested(column: "pd.Series[Any]") -> bool:
     """True where every cell is a series of its own."""
@@ -48,6 +51,7 @@ def take_rows(
     key = _key(first, given["id"], "id", ID_NAMES)
     time = _key(first, given["time"], "time", TIME_NAMES)
     seen: set[Hashable] = set()
+    unread: dict[Any, int] = {}
     for number, row in enumerate(rows):
         if target not in row:
             raise DataError(f"row {number} has no {target!r}; it has {', '.join(map(repr, row))}")
@@ -55,7 +59,16 @@ def take_rows(
         if series_id in seen:
             raise DataError(f"rows share the id {series_id!r} (again in row {number}); give each series its own")
         seen.add(series_id)
-        _take_row(series_id, row, target, time, freq, intake)
+        for name in row.keys() - {key, time, target} - PLAIN:
+            unread[name] = unread.get(name, 0) + (row[name] is not None)
+        try:
+            _take_row(series_id, row, target, time, freq, intake)
+        except DataError as error:
+            intake.problems[series_id] = str(error)
+    used = [name for name in first if unread.get(name)] + sorted(set(unread) - set(first), key=str)
+    if used:
+        text = f"the rows also hold {', '.join(map(repr, used))}, which no forecast uses; {target!r} alone is forecast"
+        intake.repairs.append(Repair(target, "covariates", max(unread.values()), text))
     return Origin(family, key, time or "start", target)
 
 
@@ -84,7 +97,7 @@ def _take_row(
             f"{series_name(series_id)} has a target of shape {shape}; give each variate its own row"
         )
         return
-    freq = freq or (parse_frequency(row["freq"]) if row.get("freq") is not None else None)
+    freq = freq or _own_frequency(series_id, row)
     if time is not None and is_sequence(row.get(time)):
         _take_stamped(series_id, row, time, raw, freq, intake)
         return
@@ -96,6 +109,15 @@ def _take_row(
     if index.frequency is None and index.clock.kind == "datetime":
         text = f"{series_name(series_id)}: no frequency is known, so it is continued in steps of one day; pass freq="
         intake.repairs.append(Repair(series_id, "frequency", 1, text))
+
+
+def _own_frequency(series_id: Hashable, row: Mapping[Any, Any]) -> Frequency | None:
+    if row.get("freq") is None:
+        return None
+    try:
+        return parse_frequency(row["freq"])
+    except DataError as error:
+        raise DataError(f"{series_name(series_id)}: {error}") from None
 
 
 def _take_stamped(series_id: Hashable, row: Mapping[Any, Any], time: Any, raw: Any, freq: Any, intake: Intake) -> None:
