@@ -33,7 +33,7 @@ def to_frame(forecast: "Forecast", layout: str) -> Any:
     library = forecast.panel.origin.details.get("library")
     if library is None:
         return frame
-    return _convert(_flat(frame) if layout == "wide" else frame, library)
+    return _convert(flat(frame) if layout == "wide" else frame, library)
 
 
 def long(forecast: "Forecast", rows: int | None = None) -> pd.DataFrame:
@@ -155,8 +155,8 @@ def _start_period(forecast: "Forecast", position: int) -> pd.Period:
     return pd.Period("1970-01-01", freq="D") + int(first[0])
 
 
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """A wide table for libraries without an index: time first, and columns "id_level"."""
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """A wide table for files and for libraries without an index: time first, and columns "id_level"."""
     named = [name if isinstance(name, str) else f"{name[0]}_{name[1]}" for name in frame.columns]
     return frame.set_axis(named, axis=1).reset_index()
 

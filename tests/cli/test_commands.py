@@ -73,6 +73,15 @@ def test_the_demo_is_forecast_with_a_usual_horizon(tmp_path: Path, capsys: pytes
     assert "horizon = 48" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_wide_table_is_written_with_its_times(tmp_path: Path, ending: str):
+    table = tmp_path / f"forecast.{ending}"
+    assert leave("forecast", "--demo", "--horizon", "3", "--layout", "wide", "--out", str(table), *BASELINE) == 0
+    frame = pd.read_csv(table, parse_dates=["hour"]) if ending == "csv" else pd.read_parquet(table)
+    assert frame.hour.iloc[0] == pd.Timestamp("2013-11-01 00:00")
+    assert {"EWR_0.5", "JFK_mean"} <= set(frame.columns)
+
+
 @pytest.mark.parametrize(
     "arguments, named",
     [
@@ -87,6 +96,7 @@ def test_the_demo_is_forecast_with_a_usual_horizon(tmp_path: Path, capsys: pytes
         (["forecast", "--demo", "--horizon", "0", *BASELINE], "horizon"),
         (["forecast", "--demo", "--model", "gpt"], "seasonal-naive"),
         (["forecast", "--demo", "--layout", "diagonal", "--out", "table.csv", *BASELINE], "diagonal"),
+        (["forecast", "--demo", "--layout", "diagonal", *BASELINE], "diagonal"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )

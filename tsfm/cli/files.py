@@ -19,6 +19,8 @@ def check_target(path: Path | None, option: str, endings: Sequence[str], source:
         raise DataError(f"{option} {path}: the ending {path.suffix!r} is not known; use {' or '.join(endings)}")
     if not path.parent.is_dir():
         raise DataError(f"{option} {path}: there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"{option} {path}: nothing may be written in {path.parent}; name another folder")
     if path.is_dir():
         raise DataError(f"{option} {path} is a folder; name a file")
     if source is not None and path.resolve() == source.resolve():

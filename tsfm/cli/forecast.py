@@ -10,6 +10,8 @@ import typer
 from tsfm.cli.files import PICTURES, TABLES, check_target, write_atomically, write_table
 from tsfm.errors import DataError
 
+LAYOUTS = ("long", "wide", "nixtla")
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,12 +43,15 @@ def forecast(
         raise DataError("name one thing to forecast: a CSV or parquet file, or --demo")
     check_target(plot, "--plot", PICTURES, data)
     check_target(out, "--out", TABLES, data)
+    if layout not in LAYOUTS:
+        raise DataError(f"--layout {layout} is not known; there are {', '.join(LAYOUTS)}")
     options: dict[str, Any] = {"model": model, "id": id, "time": time, "target": target, "freq": freq}
     options["quantile_levels"] = None if levels is None else parse_levels(levels)
 
     from rich.console import Console
 
     import tsfm
+    from tsfm.layouts import flat
 
     console = Console(highlight=False)
     say = partial(console.print, soft_wrap=True)
@@ -61,7 +66,8 @@ def forecast(
     result = tsfm.forecast(source, horizon, errors=errors, device=device, precision=precision, **given)
     show(result, console)
     if out is not None:
-        write_table(result.to_frame(layout=layout), out)
+        frame = result.to_frame(layout=layout)
+        write_table(flat(frame) if layout == "wide" else frame, out)
         say(f"table    {out}")
     if plot is not None:
         figure = result.plot()
