@@ -32,9 +32,7 @@ def find_roles(frame: pd.DataFrame, id: Any, time: Any, target: Any) -> Roles:
     """Roles of the columns of a pandas frame whose index, if it holds the time, stays an index."""
     several = isinstance(target, list | tuple) and not (isinstance(target, tuple) and target in frame.columns)
     wanted = list(target) if several else []
-    for argument, name in [("id", id), ("time", time), *(("target", name) for name in wanted or [target])]:
-        if name is not None and name not in frame.columns:
-            raise DataError(f"{argument}={name!r} is no column of the frame; it has {_names(frame.columns)}")
+    _check_named(frame, [("id", id), ("time", time), *(("target", name) for name in wanted or [target])])
     repeated = frame.columns[frame.columns.duplicated()].unique()
     if len(repeated):
         raise DataError(f"the frame has several columns named {_names(repeated)}; give each its own name")
@@ -59,6 +57,25 @@ def find_roles(frame: pd.DataFrame, id: Any, time: Any, target: Any) -> Roles:
     return _without_target(frame, id, time, numeric, [column for column in left if column != id])
 
 
+def _check_named(frame: pd.DataFrame, named: list[tuple[str, Any]]) -> None:
+    """Columns that a person names are there, one for each role."""
+    taken: dict[Any, str] = {}
+    for argument, name in named:
+        if name is None:
+            continue
+        if not isinstance(name, Hashable):
+            join = "; join several into one first: frame[new] = frame[one] + '/' + frame[other]"
+            raise DataError(f"{argument}={name!r} is no name of a column; give one{join if argument == 'id' else ''}")
+        if name not in frame.columns:
+            raise DataError(f"{argument}={name!r} is no column of the frame; it has {_names(frame.columns)}")
+        if name in taken:
+            both = (
+                f"{taken[name]}= and {argument}= both name" if taken[name] != argument else f"{argument}= names twice"
+            )
+            raise DataError(f"{both} the column {name!r}; give each a column of its own")
+        taken[name] = argument
+
+
 def _without_target(frame: pd.DataFrame, id: Any, time: Any, numeric: list[Any], left: list[Any]) -> Roles:
     """A wide frame, or a long one whose only column left is the target."""
     if id is None:
@@ -70,6 +87,8 @@ def _without_target(frame: pd.DataFrame, id: Any, time: Any, numeric: list[Any],
             )
         if time is not None and len(left) == 1 and len(frame.columns) == 2:
             return Roles(None, time, left[0])
+        if not left:
+            raise DataError(f"the frame has columns {_names(frame.columns)} but none to forecast; name it with target=")
         return Roles(None, time, None, [], left)
     candidates = numeric or left
     if len(candidates) == 1:
@@ -85,7 +104,10 @@ def _text_id(frame: pd.DataFrame, text: list[Any], time: Any, target: Any, numer
     if not names or (time is None and not _is_time_index(frame.index) and target is None and not numeric):
         return None
     if len(names) > 1:
-        raise DataError(f"any of the columns {_names(names)} could name the series; say which with id=")
+        raise DataError(
+            f"any of the columns {_names(names)} could name the series; say which with id=, or, if it takes several, "
+            "join them into one first: frame['id'] = frame[one] + '/' + frame[other]"
+        )
     if time is None and target is None and not frame[names[0]].duplicated().any() and len(frame) > 1:
         return None
     return names[0]

@@ -16,6 +16,7 @@ from tsfm.data.clocks import Clock, Ticks, naive_ticks
 from tsfm.errors import DataError
 
 SLASHED = r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4}|\d{2})(?!\d)"
+CLOCK_TIME = r"^\s*\d{1,2}:\d\d(:\d\d(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*$"
 QUARTER = re.compile(r"^\s*\d{4}[ -]?Q[1-4]\s*$|^\s*Q[1-4][ -]?\d{4}\s*$", re.IGNORECASE)
 Owner = Callable[[int], str]
 Read = tuple[Clock, Ticks, str]
@@ -74,7 +75,25 @@ def _from_numbers(stamps: Any, name: str, owner: Owner) -> Read:
         if dates.notna().all():
             clock, ticks = _from_stamps(pd.DatetimeIndex(dates), name)
             return clock, ticks, f"integers in column {name!r} were read as dates (YYYYMMDD)"
+    unit = _since_1970(ticks)
+    if unit:
+        note = (
+            f"integers in column {name!r} look like times since 1970 and count as plain steps, so that no season is "
+            f"known; convert them first: pd.to_datetime(frame[{name!r}], unit={unit!r})"
+        )
+        return Clock("integer"), ticks, note
     return Clock("integer"), ticks, ""
+
+
+def _since_1970(ticks: Ticks) -> str:
+    """The unit in which all integers are times between 1980 and 2100, "" if there is none."""
+    if not len(ticks):
+        return ""
+    low, high = int(ticks.min()), int(ticks.max())
+    units = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+    return next(
+        (unit for unit, size in units.items() if 315_532_800 * size <= low and high <= 4_102_444_800 * size), ""
+    )
 
 
 def _from_objects(stamps: Any, name: str, owner: Owner) -> tuple[Any, str]:
@@ -136,6 +155,13 @@ def _unreadable(stamps: Any, how: dict[str, Any]) -> tuple[int, Any]:
 def _from_text(words: Any, name: str, owner: Owner) -> Any:
     """Times of distinct texts."""
     text = pd.Series(words, dtype=object)
+    dateless = text.str.match(CLOCK_TIME).to_numpy()
+    if dateless.any():
+        row = int(np.flatnonzero(dateless)[0])
+        raise DataError(
+            f"{owner(row)} has {words[row]!r} in column {name!r}, a time of day without a date; join date and time: "
+            f"frame[{name!r}] = pd.to_datetime(frame[date] + ' ' + frame[{name!r}]), or name another with time="
+        )
     slashed = text.str.extract(SLASHED)
     if slashed.notna().all(axis=None):
         return _converted(words, name, owner, dayfirst=_day_first(slashed, text, name, owner), format="mixed")
