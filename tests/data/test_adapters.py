@@ -231,6 +231,14 @@ def test_arrow_in_is_arrow_out():
     assert made["ds"].to_pylist() == [stamp.to_pydatetime() for stamp in NEXT]
 
 
+def test_an_arrow_record_batch_is_a_table():
+    pa = pytest.importorskip("pyarrow")
+    batch = pa.RecordBatch.from_pydict({"id": ["a", "a"], "ds": ["2024-01-01", "2024-01-02"], "y": [1.0, 2.0]})
+    panel = to_panel(batch)
+    assert panel.ids == ["a"]
+    assert isinstance(give_back(panel, [np.ones(2)]), pa.Table)
+
+
 def test_gluonts_rows_give_a_list_of_arrays_and_know_their_period():
     rows = [
         {"item_id": "A", "start": pd.Period("2024-01", "M"), "target": X},

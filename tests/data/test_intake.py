@@ -213,3 +213,29 @@ def test_columns_beside_the_target_are_named_as_unused():
     told = [repair.message for repair in to_panel(frame).repairs if repair.kind == "covariates"]
     assert len(told) == 1
     assert "'price'" in told[0]
+
+
+@pytest.mark.parametrize("named", [{"id": "shop"}, {"time": "day"}, {"target": "load"}])
+@pytest.mark.parametrize(
+    "data", [[1.0, 2.0], {"load": [1.0], "wind": [2.0]}, np.ones(3), torch.ones(3), pd.Series([1])]
+)
+def test_a_column_named_in_data_without_columns_is_an_error(data, named):
+    with pytest.raises(DataError, match="names a column"):
+        to_panel(data, **named)
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor])
+def test_a_column_vector_is_told_that_its_rows_are_series(make):
+    (repair,) = to_panel(make([[1.0], [2.0], [3.0]])).repairs
+    assert "data[:, 0]" in repair.message
+
+
+def test_an_object_array_of_arrays_is_a_ragged_list():
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = [np.ones(3), np.ones(5)]
+    assert [len(values) for values in to_panel(ragged).values] == [3, 5]
+
+
+def test_a_series_left_out_is_not_said_to_be_read_from_text():
+    panel = to_panel({"good": ["1", "2"], "bad": ["x", "2"]}, errors="skip")
+    assert [repair.series_id for repair in panel.repairs] == ["good"]

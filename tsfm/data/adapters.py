@@ -26,7 +26,7 @@ from tsfm.data.rows import is_sequence, take_rows
 from tsfm.data.tables import borrow_frequency
 from tsfm.data.timeaxis import Frequency, parse_frequency, untimed
 from tsfm.errors import DataError
-from tsfm.panel import Origin, Panel
+from tsfm.panel import Origin, Panel, Repair
 
 __all__ = ["give_back", "to_panel"]
 
@@ -67,16 +67,19 @@ def to_panel(
 
 
 def _take(data: Any, given: dict[str, Any], freq: Frequency | None, intake: Intake) -> Origin:
+    if isinstance(data, pd.Series) and not isinstance(data.index, pd.MultiIndex):
+        _refuse_columns(data, {**given, "target": None} if given["target"] == data.name else given)
     if isinstance(data, str | PathLike):
         return take_frame(read_table(Path(data)), given, freq, intake)
     if isinstance(data, pd.DataFrame):
         return take_frame(data, given, freq, intake)
     if isinstance(data, pd.Series):
         return _take_one_series(data, given, freq, intake)
-    if is_tensor(data):
-        return _take_array(data, "tensor", freq, intake)
-    if isinstance(data, np.ndarray):
-        return _take_array(data, "array", freq, intake)
+    if is_tensor(data) or isinstance(data, np.ndarray):
+        _refuse_columns(data, given)
+        if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1 and len(data):
+            return _take_list(list(data), given, freq, intake)
+        return _take_array(data, "array" if isinstance(data, np.ndarray) else "tensor", freq, intake)
     if isinstance(data, Mapping):
         return _take_dict(data, given, freq, intake)
     if isinstance(data, list | tuple | range):
@@ -84,6 +87,16 @@ def _take(data: Any, given: dict[str, Any], freq: Frequency | None, intake: Inta
     if isinstance(data, set | frozenset | bytes | bool | int | float | complex) or data is None:
         raise DataError(f"{data!r} ({type(data).__name__}) is no series; {KINDS}")
     return _take_foreign(data, given, freq, intake)
+
+
+def _refuse_columns(data: Any, given: dict[str, Any]) -> None:
+    """What has no columns cannot have one named; to forecast all of it regardless would surprise."""
+    for argument, name in given.items():
+        if name is not None:
+            raise DataError(
+                f"{argument}={name!r} names a column, and data of type {type(data).__name__} have none; leave "
+                f"{argument}= out, or give a frame"
+            )
 
 
 def _take_foreign(data: Any, given: dict[str, Any], freq: Frequency | None, intake: Intake) -> Origin:
@@ -120,6 +133,12 @@ def _take_array(data: Any, family: str, freq: Frequency | None, intake: Intake) 
         rows = to_array(data)
         for number in range(rows.shape[0]):
             intake.add_raw(number, rows[number], untimed(rows.shape[1], freq))
+        if rows.shape[1] == 1 and len(rows) > 1:
+            text = (
+                f"the {family} of shape {tuple(rows.shape)} is taken as {len(rows)} series of one step, because rows "
+                f"are series; for one series of {len(rows)} steps give data[:, 0]"
+            )
+            intake.repairs.append(Repair(0, "shape", len(rows), text))
         return Origin("matrix")
     remedy = "give a list or array of numbers" if data.ndim == 0 else "reshape it to (series, steps)"
     raise DataError(f"the {family} has {data.ndim} dimensions (shape {tuple(data.shape)}); {remedy}")
@@ -132,6 +151,7 @@ def _take_list(data: list[Any], given: dict[str, Any], freq: Frequency | None, i
         return _take_mappings(data, given, freq, intake)
     if isinstance(data[0], pd.DataFrame):
         raise DataError("the list holds frames; join them into one long frame: pd.concat(frames, keys=names)")
+    _refuse_columns(data, given)
     if not is_sequence(data[0]):
         intake.add_raw(0, data, untimed(len(data), freq))
         return Origin("list")
@@ -156,6 +176,7 @@ def _take_dict(data: Mapping[Any, Any], given: dict[str, Any], freq: Frequency |
         raise DataError("the dict is empty; give at least one series")
     if "target" in data and "start" in data:
         return take_rows([data], given, freq, intake, family="gluonts")
+    _refuse_columns(data, given)
     for key, part in data.items():
         if isinstance(part, pd.DataFrame):
             raise DataError(f"series {key!r} is a frame; join them into one long frame: pd.concat(frames)")

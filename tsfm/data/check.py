@@ -35,6 +35,7 @@ REMEDIES = {
     "moved": "round the stamps, or pass freq=",
     "irregular": "resample to a regular step, such as frame.resample('D').sum(), or pass freq=",
     "frequency": "pass freq=",
+    "shape": "where the rows are one series, give data[:, 0]",
     "covariates": "nothing, if they are not to be forecast; else pass target=, one name or a list of names",
 }
 
@@ -72,7 +73,7 @@ def _repaired(panel: Panel) -> list[Finding]:
     findings = []
     for kind in dict.fromkeys(repair.kind for repair in panel.repairs):
         repairs = [repair for repair in panel.repairs if repair.kind == kind]
-        weight = "warning" if kind in ("irregular", "moved", "duplicates") else "note"
+        weight = "warning" if kind in ("irregular", "moved", "duplicates", "shape") else "note"
         total = sum(repair.count for repair in repairs)
         rest = f" (and {len(repairs) - 1:,} other series; {total:,} rows in all)" if len(repairs) > 1 else ""
         series = list(dict.fromkeys(repair.series_id for repair in repairs))

@@ -26,6 +26,8 @@ def read_foreign(data: Any) -> "tuple[pd.DataFrame | pd.Series[Any], Library] | 
     """A pandas copy of a foreign frame or series and where it came from, None for anything else."""
     import narwhals as nw
 
+    if type(data).__module__.startswith("pyarrow") and type(data).__name__ == "RecordBatch":
+        data = _table(data)
     native: Any = nw.from_native(data, allow_series=True, pass_through=True)
     if isinstance(native, nw.LazyFrame):
         raise DataError("the data are a lazy frame; call .collect() and give the result")
@@ -36,6 +38,13 @@ def read_foreign(data: Any) -> "tuple[pd.DataFrame | pd.Series[Any], Library] | 
         return None
     columns = {name: _column(native[name]) for name in native.columns}
     return pd.DataFrame(columns), Library(native.implementation, dict(native.schema))
+
+
+def _table(batch: Any) -> Any:
+    """An Arrow table of one record batch: narwhals knows tables alone."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches([batch])
 
 
 def _column(series: Any) -> Any:

@@ -39,17 +39,18 @@ class Intake:
         """File the numbers of a series that needs no work on its time axis, or what is wrong with them."""
         array = to_array(raw)
         values, parsed, bad = to_floats(array)
-        self.note_parsed(series_id, parsed)
         problem = complaint(series_id, array, values, bad)
         if problem:
             self.problems[series_id] = problem
         else:
+            self.note_parsed(series_id, parsed)
             self.add(series_id, values, index)
 
     def note_parsed(self, series_id: Hashable, parsed: NDArray[np.int64]) -> None:
         """Record that numbers were read from text."""
         if len(parsed):
-            message = f"series {series_id!r}: {len(parsed)} values were text and were read as numbers"
+            many = "1 value was" if len(parsed) == 1 else f"{len(parsed)} values were"
+            message = f"series {series_id!r}: {many} text and read as numbers"
             self.repairs.append(Repair(series_id, "text", len(parsed), message))
 
     def panel(self, origin: Origin, errors: str) -> Panel:
