@@ -219,3 +219,35 @@ def test_a_row_without_a_time_and_a_word_that_is_no_time_are_named():
         to_panel(frame)
     with pytest.raises(DataError, match=r"'y' has 'soon' in column 'ds'"):
         to_panel(pd.DataFrame({"ds": ["2024-01-01", "soon"], "y": [1, 2]}), time="ds", target="y")
+
+
+@pytest.mark.parametrize(
+    ("index", "following"),
+    [
+        (pd.date_range("2024-01-31", periods=1, freq="ME"), "2024-02-29"),
+        (pd.date_range("2024-01-01", periods=5, freq="B"), "2024-01-08"),
+    ],
+)
+def test_a_short_index_that_carries_its_frequency_is_believed(index, following):
+    panel = to_panel(pd.Series(np.arange(len(index), dtype=float), index))
+    assert panel.future_index(0, 1)[0] == pd.Timestamp(following)
+    assert panel.repairs == []
+
+
+def test_a_week_that_ends_on_no_day_is_an_error():
+    with pytest.raises(DataError, match=r"W-XYZ.*no day of the week"):
+        parse_frequency("W-XYZ")
+
+
+def test_a_weekday_that_the_stamps_contradict_is_told():
+    weeks = pd.Series(range(9), pd.date_range("2024-01-07", periods=9, freq="W-SUN"))
+    (repair,) = to_panel(weeks, freq="W-MON").repairs
+    assert "'W-SUN'" in repair.message
+    assert "'W-MON'" in repair.message
+
+
+@pytest.mark.parametrize("freq", ["D", "MS"])
+def test_stamps_beyond_the_last_nanosecond_are_an_error_and_never_the_distant_past(freq):
+    panel = to_panel(pd.Series(range(4), pd.date_range(end="2262-04-01", periods=4, freq=freq).as_unit("ns")))
+    with pytest.raises(DataError, match="beyond the last time"):
+        panel.future_index(0, 24)

@@ -34,7 +34,7 @@ REMEDIES = {
     "gaps": "nothing, if the steps are truly missing; where no row means zero, fill with 0",
     "moved": "round the stamps, or pass freq=",
     "irregular": "resample to a regular step, such as frame.resample('D').sum(), or pass freq=",
-    "frequency": "pass freq=",
+    "frequency": "pass freq= as the stamps have it",
     "shape": "where the rows are one series, give data[:, 0]",
     "covariates": "nothing, if they are not to be forecast; else pass target=, one name or a list of names",
 }

@@ -14,11 +14,13 @@ from tsfm.data.repairs import series_name
 from tsfm.data.rows import is_nested, take_rows
 from tsfm.data.stamps import read_times
 from tsfm.data.tables import Long, borrow_frequency, take_long, take_wide
-from tsfm.data.timeaxis import Frequency, TimeIndex, untimed
+from tsfm.data.timeaxis import Frequency, TimeIndex, parse_frequency, untimed
 from tsfm.errors import DataError
 from tsfm.panel import Origin, Repair
 
 # n series, R rows.
+
+FEW = 5  # stamps that may lie in one week
 
 
 def take_series(series: "pd.Series[Any]", series_id: Hashable, freq: Frequency | None, intake: Intake) -> None:
@@ -32,7 +34,20 @@ def take_series(series: "pd.Series[Any]", series_id: Hashable, freq: Frequency |
     if clock.kind == "none":
         intake.add_raw(series_id, raw, untimed(len(series), freq))
         return
-    take_wide([series_id], clock, ticks, [column], [raw], freq, intake)
+    take_wide([series_id], clock, ticks, [column], [raw], freq or _own_frequency(series.index), intake)
+
+
+def _own_frequency(index: Any) -> Frequency | None:
+    """The frequency that pandas has noted on an index too short to show it: one stamp, a week of business days.
+
+    A day says nothing, because pd.date_range notes it where nobody named one.
+    """
+    if len(index) > FEW or not isinstance(index, pd.DatetimeIndex) or index.freqstr in (None, "D"):
+        return None
+    try:
+        return parse_frequency(index.freq)
+    except DataError:
+        return None
 
 
 def _index_times(index: Any, ids: list[Hashable], intake: Intake) -> tuple[Clock, Ticks]:

@@ -56,6 +56,9 @@ def lay(name: str, ticks: Ticks, values: Floats, clock: Clock, freq: Frequency |
             repairs.append(("irregular", len(ticks), _irregular_message(name, clock)))
         return Laid(index, values, repairs, conflicts)
     slots, index, moved = placed
+    if freq is not None and freq.kind == "fixed" and index.frequency and freq.rule not in ("", index.frequency.rule):
+        text = f"{name}: the stamps follow {index.frequency.name!r} and keep to it, though freq= says {freq.name!r}"
+        repairs.append(("frequency", len(ticks), text))
     if len(moved):
         shown = clock.show(int(ticks[moved[0]]))
         text = f"{name}: {many(len(moved), 'stamp')} moved onto the grid of {_frequency_name(index)} (first {shown})"

@@ -160,6 +160,13 @@ def absolute_ticks(indexes: Sequence[TimeIndex], steps: Ticks) -> Ticks:
         clock = indexes[rows[0]].clock
         starts = np.array([indexes[i].grid_start for i in rows], dtype=np.int64)[:, None]
         made = grid(clock, frequency, stride, starts, steps[rows])
+        if (made < starts).any():
+            # int64 ran over, and the stamps would lie before the history.
+            first = clock.show(int(starts[(made < starts).any(axis=1)][0, 0]))
+            raise DataError(
+                f"the forecast of a series that starts at {first} reaches beyond the last time that {clock.unit!r} "
+                "stamps can hold; shorten the horizon or convert them first: times.as_unit('us')"
+            )
         on_wall = frequency is not None and frequency.wall
         ticks[rows] = clock.absolute(made.ravel()).reshape(made.shape) if on_wall else made
     return ticks
@@ -227,6 +234,8 @@ def parse_frequency(freq: Any) -> Frequency:
         return Frequency("month", count * MONTHS[calendar[2]], DAY_RULES[calendar[1] + calendar[3]], wall=True)
     if unit not in FIXED:
         raise DataError(f"freq={freq!r} is no frequency; {_ADVICE}")
+    if unit == "W" and anchor and anchor not in WEEKDAYS:
+        raise DataError(f"freq={freq!r} names no day of the week; weeks are {', '.join('W-' + d for d in WEEKDAYS)}")
     parsed = fixed(count * FIXED[unit])
     return replace(parsed, rule=anchor) if unit == "W" else parsed
 
