@@ -78,3 +78,22 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, name, co
 def test_a_file_that_is_not_there_is_an_error_that_says_where_it_was_looked_for():
     with pytest.raises(DataError, match=r"no file 'absent.csv'.*looked for in"):
         read_table("absent.csv")
+
+
+@pytest.mark.parametrize("content", ["2024-01-01,1\n2024-01-02,2\n", "1\n2\n3\n", "1.5,2\n3,4\n", "31.12.2023;5\n"])
+def test_a_csv_without_names_never_loses_its_first_row(tmp_path, content):
+    (tmp_path / "nameless.csv").write_text(content)
+    with pytest.raises(DataError, match=r"nameless.csv.*holds values and no names.*ds,y"):
+        read_table(tmp_path / "nameless.csv")
+
+
+@pytest.mark.parametrize("content", ["0,1,2\n5,6,7\n", "2021,2022\n5,6\n", "0\n5\n", "date,0\n2024-01-01,5\n"])
+def test_names_that_count_are_names(tmp_path, content):
+    (tmp_path / "counted.csv").write_text(content)
+    assert len(read_table(tmp_path / "counted.csv")) == 1
+
+
+def test_a_csv_in_another_encoding_is_an_error_that_says_how_to_read_it(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("Stra\u00dfe,y\na,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"latin.csv.*UTF-8.*encoding="):
+        read_table(tmp_path / "latin.csv")

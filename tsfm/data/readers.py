@@ -1,6 +1,7 @@
 """Files: CSV (any usual separator, decimal comma) and parquet become pandas frames, wide or long as they stand."""
 
 import csv
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,8 @@ TEXT = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 SEPARATORS = ",;\t|"
+DATE = re.compile(r"\d{4}-\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
+NUMBER = re.compile(r"-?\d+([.,]\d+)*$")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -46,13 +49,31 @@ def read_csv(file: Path) -> pd.DataFrame:
         separator = max(SEPARATORS, key=lambda mark: lines[0].count(mark))
         decimal = "," if separator != "," and _has_decimal_commas(lines[1:], separator) else "."
         frame = pd.read_csv(file, sep=separator, decimal=decimal)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{str(file)!r} cannot be read as CSV: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{str(file)!r} is not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8, or give "
+            "pandas.read_csv(path, encoding='latin-1')"
+        ) from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise DataError(f"{str(file)!r} cannot be read as CSV: {error}; save the table again") from error
+    _refuse_nameless(file, list(frame.columns))
     first = frame.columns[0]
     numbered = str(first).startswith("Unnamed") and pd.api.types.is_integer_dtype(frame[first].dtype)
     if numbered and len(frame.columns) > 1 and (frame[first].diff().dropna() == 1).all():
         return frame.drop(columns=first)
     return frame
+
+
+def _refuse_nameless(file: Path, names: list[str]) -> None:
+    """A first line of values is a row that would be lost as names; 0, 1, 2 or 2021, 2022 may be names."""
+    values = [name for name in names if DATE.match(name) or NUMBER.match(name)]
+    whole = [int(name) for name in names if name.isdigit()]
+    counting = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
+    if len(values) == len(names) and not (counting and (len(names) > 1 or whole == [0])):
+        raise DataError(
+            f"the first line of {str(file)!r} holds values and no names ({', '.join(names[:3])}); write a line of "
+            "names on top of it, such as ds,y"
+        )
 
 
 def _has_decimal_commas(lines: list[str], separator: str) -> bool:
