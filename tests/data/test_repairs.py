@@ -84,7 +84,7 @@ def test_days_with_most_rows_missing_are_still_days():
 
 def test_one_stamp_takes_the_frequency_of_the_other_series_and_that_is_told():
     many = series(pd.date_range("2024-01-31", periods=10, freq="ME"))
-    panel = to_panel({"many": many, "one": many.iloc[:1]})
+    panel = to_panel({"many": many, "one": series(pd.DatetimeIndex(["2024-01-31"]))})
     assert panel.season == [12, 12]
     assert panel.future_index(1, 1)[0] == pd.Timestamp("2024-02-29")
     assert kinds(panel) == ["frequency"]
