@@ -59,6 +59,12 @@ def test_an_interval_at_the_knots_is_the_knots():
     np.testing.assert_array_equal(high, [3.0, 4.0, 5.0, 6.0])
 
 
+def test_a_coverage_may_be_a_number_of_numpy():
+    forecast = make([1.0, 2.0, 3.0])
+    for low_or_high, same in zip(forecast.interval(np.float32(0.5)), forecast.interval(0.5), strict=True):
+        np.testing.assert_allclose(low_or_high, same, rtol=1e-6)
+
+
 @pytest.mark.parametrize("coverage", [0, 1, 80, -0.5, float("nan"), "wide"])
 def test_a_coverage_outside_the_open_interval_is_named(coverage):
     with pytest.raises(DataError, match=repr(coverage)):

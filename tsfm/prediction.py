@@ -131,9 +131,9 @@ class Forecast:
 
     def interval(self, coverage: float = 0.8) -> tuple[Any, Any]:
         """Return the lower and upper end of the central interval that holds the outcome with this probability."""
-        if not isinstance(coverage, (int, float)) or not 0.0 < coverage < 1.0:
+        if not isinstance(coverage, (int, float, np.number)) or not 0.0 < coverage < 1.0:
             raise DataError(f"coverage {coverage!r} is outside (0, 1); give a probability such as 0.8")
-        low, high = ends(coverage)
+        low, high = ends(float(coverage))
         return self.quantile(low), self.quantile(high)
 
     def quantile_array(self, level: float, series: slice | Sequence[int] = slice(None)) -> Floats:
