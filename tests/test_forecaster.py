@@ -160,3 +160,18 @@ def test_gluonts_takes_a_forecaster_for_one_of_its_predictors():
     assert [one.item_id for one in found] == ["a", "b"]
     assert found[0].start_date == start + 21
     np.testing.assert_array_equal(found[1].quantile(0.5), np.arange(7.0) + 1)
+
+
+def test_a_repair_of_many_series_is_told_once_and_hides_no_other():
+    days = pd.date_range("2024-01-01", periods=9).strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"shop": np.repeat(np.arange(50), 9), "day": [*days] * 50, "y": np.arange(450.0)})
+    made = tsfm.forecast(frame.drop(index=445), 2, id="shop", model="naive")
+    told = made.provenance.warnings
+    assert sum("read as times" in warning for warning in told) == 1
+    assert "49 other series" in told[0]
+    assert any("series 49" in warning and "missing step" in warning for warning in told)
+
+
+def test_covariates_known_for_fewer_steps_than_the_horizon_are_an_error():
+    with pytest.raises(DataError, match=r"future\['price'\].*2 steps.*horizon is 3"):
+        tsfm.forecast([1.0, 2.0, 3.0], 3, future={"price": [1.0, 2.0]}, model="naive")

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,14 @@ def test_saving_never_overwrites_what_is_no_checkpoint(tmp_path):
     with pytest.raises(DataError, match="is not a checkpoint folder"):
         tsfm.load("naive").save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("folder", ["file.txt/model", None, 3])
+def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    Path("file.txt").write_text("taken")
+    with pytest.raises(DataError, match=str(folder)):
+        tsfm.load("naive").save(folder)
 
 
 def test_a_failed_save_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -103,8 +103,11 @@ def write(model: Any, card: Mapping[str, Any], folder: Path) -> Path:
     """Write a checkpoint folder that appears complete or not at all; one that is there already is replaced."""
     if folder.exists() and not (folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))):
         raise DataError(f"{folder} exists and is not a checkpoint folder; give a new or an empty one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        working = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror or error}; name another folder") from error
     try:
         fresh = working / "new"
         fresh.mkdir()

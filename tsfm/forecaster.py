@@ -21,7 +21,7 @@ from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError
 from tsfm.inference import Model, knots_for, longest_context, quantiles
 from tsfm.options import DECILES, check_choice, check_horizon, check_levels, check_optional, whole_number
-from tsfm.panel import Panel
+from tsfm.panel import Panel, Repair
 from tsfm.prediction import Forecast, Provenance
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 SHOWN = 10
+FEW = 3
 
 
 class Forecaster:
@@ -96,6 +97,7 @@ class Forecaster:
 
         panel = to_panel(data, id=id, time=time, target=target, freq=freq, future=future, static=static, errors=errors)
         steps = panel.default_horizon() if horizon is None else horizon
+        check_ahead(panel, steps)
         panel, contexts, skipped = crop_panel(panel, longest, errors)
         knots = knots_for(self.model, levels)
         values = quantiles(
@@ -161,6 +163,8 @@ class Forecaster:
         The folder appears complete or not at all. A checkpoint folder that is there already is replaced; anything
         else in the way is a `DataError`.
         """
+        if not isinstance(folder, str | os.PathLike):
+            raise DataError(f"folder={folder!r} is no path; give one such as 'my-model'")
         card = self.card or checkpoints.new_card(self.model)
         return checkpoints.write(self.model, card, Path(folder))
 
@@ -193,9 +197,9 @@ class Forecaster:
         effort: str,
         context: int | None,
     ) -> list[str]:
-        found = [repair.message for repair in panel.repairs[:SHOWN]]
-        if len(panel.repairs) > SHOWN:
-            found.append(f"{len(panel.repairs) - SHOWN} more repairs of the data; tsfm.check(data) lists them")
+        found = told_once(panel.repairs)
+        if len(found) > SHOWN:
+            found[SHOWN:] = [f"{len(found) - SHOWN} more kinds of repairs of the data; tsfm.check(data) lists them"]
         for name, given in covariates.items():
             if given is not None:
                 found.append(f"model {self.name!r} does not use {name}=; the forecast is the same without it")
@@ -222,6 +226,36 @@ def crop_panel(panel: Panel, longest: int | None, errors: str) -> tuple[Panel, l
     if bad and errors == "raise":
         raise DataError("\n".join(bad.values()))
     return panel.take(kept) if bad else panel, contexts, {**panel.skipped, **bad}
+
+
+def check_ahead(panel: Panel, horizon: int) -> None:
+    """Refuse covariates known for fewer steps than are to be forecast."""
+    for name, rows in (panel.future_covariates or {}).items():
+        for series_id, row in zip(panel.ids, rows, strict=True):
+            if len(row) < horizon:
+                raise DataError(
+                    f"future[{name!r}] of series {series_id!r} is known for {len(row)} steps and the horizon is "
+                    f"{horizon}; give {horizon} values, or horizon={len(row)}"
+                )
+
+
+def told_once(repairs: Sequence[Repair]) -> list[str]:
+    """Messages of repairs; those of one kind that differ in the series alone, or in its counts, are told of the first.
+
+    So that a thousand series read from text do not hide the one that has gaps.
+    """
+    groups: dict[str, list[Repair]] = {}
+    for repair in repairs:
+        groups.setdefault(repair.kind, []).append(repair)
+    found = []
+    for same in groups.values():
+        others = len({repair.series_id for repair in same}) - 1
+        messages = list(dict.fromkeys(repair.message for repair in same))
+        if others < FEW:
+            found += messages
+        else:
+            found.append(f"{messages[0]}; the like in {others:,} other series")
+    return found
 
 
 def never_negative(series: Floats) -> bool:
