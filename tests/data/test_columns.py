@@ -1,5 +1,6 @@
 """Which column is the id, the time, the target: what is refused, and what the refusal says."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,3 +47,17 @@ def test_integers_that_look_like_times_since_1970_are_told_with_the_way_to_conve
 
 def test_integers_that_count_steps_need_no_word():
     assert to_panel(pd.DataFrame({"time": range(2000, 2004), "y": [1.0, 2.0, 3.0, 4.0]})).repairs == []
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_months_written_as_six_digits_are_months(kind):
+    months = [kind(year * 100 + month) for year in (2022, 2023) for month in range(1, 13)]
+    panel = to_panel(pd.DataFrame({"date": months, "y": np.arange(24.0)}))
+    assert panel.index[0].frequency.name == "MS"
+    assert len(panel.values[0]) == 24
+    assert "date" in panel.repairs[0].message
+
+
+def test_quarters_written_as_text_are_found_to_be_the_time():
+    panel = to_panel(pd.DataFrame({"period": ["2023Q3", "2023Q4", "2024Q1"], "y": [1.0, 2.0, 3.0]}))
+    assert panel.index[0].frequency.name == "QS"

@@ -166,7 +166,7 @@ def _reads_as_numbers(column: Any) -> bool:
 def _reads_as_times(column: Any) -> bool:
     sample = pd.Series(column).dropna().iloc[:20].astype(str)
     return len(sample) > 0 and bool(
-        sample.str.match(r"^\s*(\d{4}-?\d\d(-?\d\d)?|\d{1,2}[/.]\d{1,2}[/.]\d{2,4})(\D|$)").all()
+        sample.str.match(r"^\s*(\d{4}-?\d\d(-?\d\d)?|\d{4}[ -]?[Qq][1-4]|\d{1,2}[/.]\d{1,2}[/.]\d{2,4})(\D|$)").all()
     )
 
 

@@ -1,7 +1,7 @@
 """Stamps: any column or index that holds time becomes a clock and int64 ticks.
 
 Dates may be stamps of any unit with or without a time zone, periods, time spans, text, integers that count steps, or
-integers written as 20240131. Text that can be read in two ways (03/04/2024) is refused, never guessed.
+integers written as 20240131 or 202401. Text that can be read in two ways (03/04/2024) is refused, never guessed.
 """
 
 import re
@@ -58,7 +58,7 @@ def _from_stamps(stamps: Any, name: str) -> tuple[Clock, Ticks]:
 
 
 def _from_numbers(stamps: Any, name: str, owner: Owner) -> Read:
-    """Integers that count steps, or dates written as eight digits."""
+    """Integers that count steps, or dates written as eight digits, or months as six."""
     if not pd.api.types.is_numeric_dtype(stamps.dtype) or pd.api.types.is_bool_dtype(stamps.dtype):
         raise DataError(f"column {name!r} holds {stamps.dtype} values, which are no time; name another with time=")
     numbers = np.asarray(stamps)
@@ -75,6 +75,9 @@ def _from_numbers(stamps: Any, name: str, owner: Owner) -> Read:
         if dates.notna().all():
             clock, ticks = _from_stamps(pd.DatetimeIndex(dates), name)
             return clock, ticks, f"integers in column {name!r} were read as dates (YYYYMMDD)"
+    if _are_months(ticks):
+        clock, ticks = _from_stamps(pd.DatetimeIndex(pd.to_datetime(pd.Series(ticks.astype(str)), format="%Y%m")), name)
+        return clock, ticks, f"integers in column {name!r} were read as months (YYYYMM)"
     unit = _since_1970(ticks)
     if unit:
         note = (
@@ -83,6 +86,14 @@ def _from_numbers(stamps: Any, name: str, owner: Owner) -> Read:
         )
         return Clock("integer"), ticks, note
     return Clock("integer"), ticks, ""
+
+
+def _are_months(ticks: Ticks) -> bool:
+    """True for 202311, 202312, 202401: all are months, and a year ends among them, as no count of steps would do."""
+    if len(ticks) < 2 or ticks.min() < 1800_01 or ticks.max() > 2200_12:
+        return False
+    months = ticks % 100
+    return bool(((months >= 1) & (months <= 12)).all() and ticks.max() // 100 > ticks.min() // 100)
 
 
 def _since_1970(ticks: Ticks) -> str:
@@ -173,6 +184,8 @@ def _from_text(words: Any, name: str, owner: Owner) -> Any:
     if (zones != zones.iloc[0]).any():
         row = int(np.flatnonzero((zones != zones.iloc[0]).to_numpy())[0])
         raise _mixed_zones(owner(row), name, zones.iloc[0], zones.iloc[row], words[row])
+    if text.str.fullmatch(r"\s*\d{6}\s*").all():
+        return _converted(pd.Index(text.str.strip()), name, owner, format="%Y%m")
     iso = text.str.match(r"^\s*\d{4}-?\d{0,2}").all()
     return _converted(words, name, owner, format="ISO8601" if iso else "mixed")
 
