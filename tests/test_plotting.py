@@ -157,3 +157,11 @@ def test_the_card_is_well_formed_whatever_the_names():
 
 def test_the_card_stays_small_for_many_series():
     assert len(make({i: wave() for i in range(2000)})._repr_html_()) < 30_000
+
+
+def test_the_key_of_the_inner_fan_has_the_shade_that_it_has_over_the_outer_one():
+    from matplotlib.patches import Rectangle
+
+    legend = drawn(make(wave()).plot()).legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["history", "median", "50% interval", "80% interval"]
+    assert len(legend.findobj(Rectangle)) == 3

@@ -195,6 +195,8 @@ def _style(axis: Axes, index: "pd.Index[Any]") -> None:
 
 def _dress(figure: Figure, axes: Sequence[Axes], forecast: "Forecast", shown: int, title: str | None) -> None:
     """Title and one legend for the whole figure."""
+    from matplotlib.legend_handler import HandlerTuple
+
     if title is None:
         title = f"{counted(forecast.horizon, 'step')} ahead by {forecast.provenance.model}"
         if shown < len(forecast):
@@ -203,12 +205,16 @@ def _dress(figure: Figure, axes: Sequence[Axes], forecast: "Forecast", shown: in
             title = f"{axes[0].get_title(loc='left')}: {title}"
     if shown == 1:
         _entitle(axes[0], "")
-    handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    handles: dict[str, Any] = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     order = [name for name in ("history", "median", "50% interval", "80% interval") if name in handles]
+    if {"50% interval", "80% interval"} <= handles.keys():
+        # The inner fan is drawn over the outer one, so its key is both.
+        handles["50% interval"] = (handles["80% interval"], handles["50% interval"])
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=HISTORY, parse_math=False)
     figure.legend(
         [handles[name] for name in order],
         order,
+        handler_map={tuple: HandlerTuple(ndivide=1, pad=0)},
         loc="outside lower center",
         ncols=4,
         frameon=False,
