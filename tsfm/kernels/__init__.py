@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tsfm.errors import DataError
-from tsfm.kernels.moe import collect, dispatch, rows_matmul
+from tsfm.kernels.moe import collect, dispatch, mix_rows, rows_matmul
 
 __all__ = [
     "choose_device",
@@ -40,6 +40,8 @@ def expert_mlp(x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tenso
     experts, top_k = up.shape[0], index.shape[1]
     flat = index.reshape(-1)
     order = torch.argsort(flat, stable=True)  # (R,) sorted row -> t * K + k
+    if not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
+        return mix_rows(x, up, down, order, flat.bincount(minlength=experts).tolist(), weight)
     counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0)
     start = F.pad(counts.cumsum(0), (1, 0))
     position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))

@@ -9,7 +9,7 @@ What lies between them (SwiGLU, weighting, the sum over a token's experts) is or
     start     (E + 1,) int64 first sorted row of each expert; no row is dropped or padded
 
 Expert loads change every step, and oneDNN builds a new primitive for every new shape (2 ms each, thirty times the
-product itself). So products run in blocks of a few fixed sizes: the last block of an expert overlaps the one before
+product itself). So products run in blocks of a few fixed sizes: the last block of an expert may overlap the one before
 it, which recomputes some rows to the same values, and the last block of a gradient is padded with zero rows.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # T tokens, D width, K experts a token, R = T * K routed rows, E experts, M output width, N input width.
 
@@ -25,11 +26,15 @@ BLOCK = 512
 
 
 def blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Cover rows first .. last by blocks of one power of two (at most BLOCK) that may overlap at the end."""
-    size = min(BLOCK, 1 << ((last - first).bit_length() - 1)) if last > first else 1
-    for begin in range(first, last, size):
-        end = min(begin + size, last)
-        yield end - size, end
+    """Cover rows first .. last by blocks of powers of two (at most BLOCK), of which only the last overlaps another."""
+    begin = first
+    while begin < last:
+        size = min(BLOCK, 1 << ((last - begin).bit_length() - 1))
+        if begin > first and size < BLOCK:  # what is left in one block, which reaches back
+            size = 1 << (last - begin - 1).bit_length()
+            begin = last - size
+        yield begin, begin + size
+        begin += size
 
 
 @torch.library.custom_op("tsfm::rows_matmul", mutates_args=())
@@ -53,6 +58,25 @@ def rows_matmul(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
 @rows_matmul.register_fake
 def _(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
     return rows.new_empty(rows.shape[0], weight.shape[1])
+
+
+def mix_rows(x: Tensor, up: Tensor, down: Tensor, order: Tensor, counts: list[int], weight: Tensor) -> Tensor:
+    """Weighted sum of each token's SwiGLU experts, without a gradient: a block's rows stay in the cache all through.
+
+    Only bfloat16 goes to oneDNN, so in other types a block is all that an expert has.
+
+    x (T, D), up (E, 2F, D), down (E, D, F), order (R,), counts: rows of each expert, weight (T, K) -> (T, D)
+    """
+    top_k = weight.shape[1]
+    token, rows, begin = order // top_k, x.new_empty(order.shape[0], x.shape[1]), 0
+    for expert, count in enumerate(counts):
+        into, out_of, end = up[expert].t(), down[expert].t(), begin + count
+        for first, last in blocks(begin, end) if x.dtype == torch.bfloat16 else [(begin, end)]:
+            gate, value = torch.mm(x.index_select(0, token[first:last]), into).chunk(2, dim=-1)
+            torch.mm(F.silu(gate).mul_(value), out_of, out=rows[first:last])
+        begin = end
+    position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+    return F.embedding_bag(position.view(-1, top_k), rows, mode="sum", per_sample_weights=weight.to(rows.dtype))
 
 
 @torch.library.custom_op("tsfm::weight_grad", mutates_args=())
