@@ -32,7 +32,8 @@ class Model(Protocol):
     any_level         any quantile level can be asked of `predict`, not only `levels` (False)
     sign_symmetric    the forecasts of x and of -x are to be averaged (False)
     input_dtype       of a batch's values (float32)
-    bytes_per_series  method of (context, horizon): memory one series takes inside `predict`
+    bytes_per_series  method of (context, horizon): memory one series takes on its way through the model
+    predict_both_signs  method of (batch, horizon): what `predict` says of x and of -x at `levels`, at less cost
     """
 
     levels: tuple[float, ...]
@@ -133,9 +134,14 @@ def predict(
 
 def both_signs(model: Model, batch: Batch, horizon: int, knots: tuple[float, ...]) -> Tensor:
     """Average f(x) with what f(-x) says of x, for a model that asks for it: an odd function of x comes out."""
-    predicted = model.predict(batch, horizon, knots)
     if not getattr(model, "sign_symmetric", False):
-        return predicted
-    mirrored = [round(1.0 - level, 12) for level in reversed(knots)]
-    opposite = model.predict(Batch(-batch.values, batch.observed, batch.season), horizon, mirrored)
+        return model.predict(batch, horizon, knots)
+    predicted: Tensor
+    opposite: Tensor
+    if knots == model.levels and hasattr(model, "predict_both_signs"):
+        predicted, opposite = model.predict_both_signs(batch, horizon)
+    else:
+        predicted = model.predict(batch, horizon, knots)
+        mirrored = [round(1.0 - level, 12) for level in reversed(knots)]
+        opposite = model.predict(Batch(-batch.values, batch.observed, batch.season), horizon, mirrored)
     return 0.5 * (predicted - opposite.flip(-1))

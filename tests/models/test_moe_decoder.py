@@ -5,9 +5,17 @@ import pytest
 import torch
 
 from tsfm.batch import Batch
-from tsfm.models.moe_decoder import PRESETS, MoEDecoder, MoEDecoderConfig, known_steps
+from tsfm.models.moe_decoder import PRESETS, MoEDecoder, MoEDecoderConfig
 from tsfm.nn.heads import QuantileHead
-from tsfm.nn.lags import FIRST_BOUNDARY, best_lags, causal_lags, default_boundaries, seasonal_copies, variogram
+from tsfm.nn.lags import (
+    FIRST_BOUNDARY,
+    best_lags,
+    causal_lags,
+    default_boundaries,
+    known_steps,
+    seasonal_copies,
+    variogram,
+)
 from tsfm.nn.masking import contiguous_masks
 from tsfm.nn.scaling import causal_scale, squash, unsquash
 
@@ -86,6 +94,37 @@ def test_one_pass_ahead_is_the_hidden_span_of_training(model):
     trained = training_view(model, values, hidden, default_boundaries(8))[:, 7:11].flatten(1, 2)
     served = model.predict(batch_of(values[:, : 8 * CONFIG.patch]), 4 * CONFIG.patch)
     torch.testing.assert_close(served, trained, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("horizon", [50, 400])
+def test_both_signs_in_one_pass_are_what_each_gives_alone(model, some_values, horizon):
+    batch = batch_of(some_values, torch.rand(some_values.shape, generator=torch.Generator().manual_seed(2)) < 0.8)
+    same, opposite = model.predict_both_signs(batch, horizon)
+    torch.testing.assert_close(same, model.predict(batch, horizon), rtol=1e-4, atol=1e-4)
+    negative = batch_of(-batch.values, batch.observed)
+    torch.testing.assert_close(opposite, model.predict(negative, horizon), rtol=1e-4, atol=1e-4)
+
+
+def test_inference_gives_what_the_training_pass_gives(model):
+    values = series(3, 12 * CONFIG.patch).unflatten(1, (12, -1))
+    made = model.inputs(values, torch.ones_like(values, dtype=torch.bool), default_boundaries(12), ahead=2)
+    whole = model(made.channels, made.bias)[0].detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(model.infer(made.channels, made.bias, 3), whole[:, -3:], rtol=1e-5, atol=1e-5)
+
+
+def test_forecasts_in_bfloat16_follow_a_weight_that_has_changed():
+    model, batch = MoEDecoder(CONFIG).eval(), batch_of(series(2, 300))
+    model.set_precision(torch.bfloat16)
+    before, names = model.predict(batch, 40), set(model.state_dict())
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    after = model.predict(batch, 40)
+    assert set(model.state_dict()) == names
+    model.set_precision(torch.bfloat16)
+    torch.testing.assert_close(model.predict(batch, 40), after)
+    assert not torch.equal(after, before)
 
 
 def test_horizons_beyond_one_pass_continue_and_agree_on_the_start(model):

@@ -9,9 +9,10 @@ Follows in parts Toto (Cohen et al. 2025: causal patch scaling, arcsinh), TiRex 
 masking), DeepSeekMoE (Dai et al. 2024: shared expert, bias balancing). Own: the causal seasonal copies.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,11 @@ from torch.nn import functional as F
 from tsfm.batch import Batch
 from tsfm.nn.attention import CausalAttention, causal_bias
 from tsfm.nn.heads import QuantileHead
-from tsfm.nn.lags import LAG_RANGES, causal_lags, default_boundaries, seasonal_copies
+from tsfm.nn.lags import LAG_RANGES, causal_lags, default_boundaries, known_steps, seasonal_copies
 from tsfm.nn.moe import SparseExperts
+from tsfm.nn.norms import normalise
 from tsfm.nn.rotary import rotary_angles
-from tsfm.nn.scaling import Scale, causal_scale, squash, unsquash
+from tsfm.nn.scaling import Scale, causal_scale, running_statistics, squash, unsquash
 from tsfm.registry import register
 
 # B series, N context patches, P patch length, D width, M tokens (N plus those that look ahead), Q quantile levels.
@@ -51,6 +53,13 @@ class MoEDecoderConfig:
         """Inputs of a token: anchor, values, close-up and mask of its patch, running statistics, seasonal copies."""
         copies = len(LAG_RANGES) * 2 * self.patch + 2 * len(LAG_RANGES) + 1
         return 1 + 3 * self.patch + 5 + (copies if self.seasonal_copies else 0)
+
+    @property
+    def parity(self) -> list[float]:
+        """-1 for every channel that changes sign with the series, 1 for those that stay as they are."""
+        own = [-1.0] * (1 + 2 * self.patch) + [1.0] * self.patch + [1.0, 1.0, -1.0, 1.0, 1.0]
+        copies = [-1.0] * (len(LAG_RANGES) * 2 * self.patch) + [1.0] * (2 * len(LAG_RANGES) + 1)
+        return own + (copies if self.seasonal_copies else [])
 
 
 PRESETS = {
@@ -85,6 +94,21 @@ class Block(nn.Module):
         mixed, load, penalty = self.experts(self.norm2(x).flatten(0, 1))
         return x + mixed.view_as(x), load, penalty
 
+    def infer(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor, asking: int) -> Tensor:
+        """What `forward` makes of the last `asking` tokens, without a gradient; overwrites x."""
+        mixed = self.attention.infer(normalise(x, self.norm1), bias, cos, sin, asking)
+        x = x[:, -asking:].contiguous().add_(mixed.float())
+        return x.add_(self.experts.infer(normalise(x, self.norm2).flatten(0, 1)).float().view_as(x))
+
+
+def in_precision(block: nn.Module, dtype: torch.dtype) -> Block:
+    """A copy of a block with its matrices in `dtype`, but for the router, which stays in float32."""
+    made = copy.deepcopy(block)
+    for name, weight in made.named_parameters():
+        if weight.dim() > 1 and "router" not in name:
+            weight.data = weight.data.to(dtype)
+    return cast(Block, made)
+
 
 @register("moe-decoder")
 class MoEDecoder(nn.Module):
@@ -99,6 +123,8 @@ class MoEDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.precision = torch.float32
+        self._copies: list[Block] = []  # a plain list, so that they are no part of the state
+        self._copied_from: list[tuple[int, int]] = []
         self.embed_hidden = nn.Linear(config.channels, config.width)
         self.embed = nn.Linear(config.width, config.width)
         self.embed_skip = nn.Linear(config.channels, config.width, bias=False)
@@ -128,6 +154,7 @@ class MoEDecoder(nn.Module):
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products of `predict` (float32 or bfloat16)."""
         self.precision = dtype
+        self._copies, self._copied_from = [], []
 
     @torch.no_grad()
     def inputs(self, values: Tensor, observed: Tensor, boundaries: Sequence[int], ahead: int = 0) -> Inputs:
@@ -167,73 +194,104 @@ class MoEDecoder(nn.Module):
         returns quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
         """
         cos, sin = self.cos[: channels.shape[1]], self.sin[: channels.shape[1]]
-        with torch.autocast(channels.device.type, enabled=False):
-            x = self.embed_skip(channels)  # in float32: the level must not lose digits on its way to the head
-        x = x + self.embed(F.silu(self.embed_hidden(channels)))
+        x = self._embedded(channels)
         loads, penalties = [], []
         for block in self.blocks:
             x, load, penalty = block(x, bias, cos, sin)
             loads.append(load)
             penalties.append(penalty)
-        quantiles = self.head(self.norm(x)) + channels[..., :1, None]
-        return quantiles, torch.stack(loads), torch.stack(penalties).mean()
+        return self._read(x, channels), torch.stack(loads), torch.stack(penalties).mean()
+
+    def infer(self, channels: Tensor, bias: Tensor, asking: int) -> Tensor:
+        """What `forward` says for the last `asking` tokens, without a gradient; (B, asking, P, Q).
+
+        The last block needs the other tokens only as keys and values.
+        """
+        tokens = channels.shape[1]
+        with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            x = self._embedded(channels)
+        *others, final = self._blocks()
+        for block in others:
+            x = block.infer(x, bias, self.cos[:tokens], self.sin[:tokens], tokens)
+        x = final.infer(x, bias, self.cos[:tokens], self.sin[:tokens], asking)
+        with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            return self._read(x, channels[:, -asking:])
+
+    def _embedded(self, channels: Tensor) -> Tensor:
+        with torch.autocast(channels.device.type, enabled=False):
+            x = self.embed_skip(channels)  # in float32: the level must not lose digits on its way to the head
+        embedded: Tensor = x + self.embed(F.silu(self.embed_hidden(channels)))
+        return embedded
+
+    def _read(self, x: Tensor, channels: Tensor) -> Tensor:
+        quantiles: Tensor = self.head(self.norm(x)) + channels[..., :1, None]
+        return quantiles
+
+    def _blocks(self) -> Sequence[Block]:
+        """The blocks with their matrices in the precision of `predict`: copies, made anew once a weight has changed."""
+        if self.precision == torch.float32:
+            return cast(Sequence[Block], self.blocks)
+        weights = list(self.blocks.parameters())
+        countable = not any(weight.is_inference() for weight in weights)  # such tensors do not count their changes
+        state = [(weight.data_ptr(), weight._version) for weight in weights] if countable else []
+        if not state or state != self._copied_from:
+            self._copies, self._copied_from = [in_precision(block, self.precision) for block in self.blocks], state
+        return self._copies
 
     @torch.inference_mode()
     def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] | None = None) -> Tensor:
         """Quantiles (B, H, Q) of the next `horizon` steps at the trained levels, in the units of the batch."""
         if quantile_levels is not None and tuple(quantile_levels) != self.levels:
             raise ValueError(f"the decoder forecasts its trained levels {self.levels}; read others off the curve")
+        return self._roll_out(batch, horizon, mirrored=False)
+
+    @torch.inference_mode()
+    def predict_both_signs(self, batch: Batch, horizon: int) -> tuple[Tensor, Tensor]:
+        """What `predict` says of the batch and of its negative: two (B, H, Q), of one pass and one set of channels."""
+        same, opposite = self._roll_out(batch, horizon, mirrored=True).chunk(2)
+        return same, opposite
+
+    def _roll_out(self, batch: Batch, horizon: int, mirrored: bool) -> Tensor:
+        """Quantiles (B, H, Q); if `mirrored`, of the negative series too, after the others."""
         values, observed = batch.values, batch.observed
-        produced: list[Tensor] = []
+        patches = min(-(-horizon // self.patch), self.config.max_ahead)
+        produced = [self._one_pass(values, observed, patches, mirrored)]
+        if mirrored:
+            values, observed = torch.cat([values, -values]), torch.cat([observed, observed])
         while (remaining := horizon - sum(part.shape[1] for part in produced)) > 0:
-            quantiles = self._one_pass(values, observed, min(-(-remaining // self.patch), self.config.max_ahead))
-            produced.append(quantiles[:, :remaining])
-            middle = quantiles[..., len(self.levels) // 2]
+            middle = produced[-1][..., len(self.levels) // 2]
             values = torch.cat([values, middle], 1)[:, -self.max_context :]
             observed = torch.cat([observed, torch.ones_like(middle, dtype=torch.bool)], 1)[:, -self.max_context :]
-        return torch.cat(produced, 1)
+            patches = min(-(-remaining // self.patch), self.config.max_ahead)
+            produced.append(self._one_pass(values, observed, patches))
+        return torch.cat(produced, 1)[:, :horizon]
 
-    def _one_pass(self, values: Tensor, observed: Tensor, patches: int) -> Tensor:
+    def _one_pass(self, values: Tensor, observed: Tensor, patches: int, mirrored: bool = False) -> Tensor:
         """Quantiles (B, patches * P, Q) of the next patches from one pass over (B, C) values."""
         missing = -values.shape[1] % self.patch
         values = F.pad(values, (missing, 0)).unflatten(1, (-1, self.patch))
         observed = F.pad(observed, (missing, 0)).unflatten(1, (-1, self.patch))
         boundaries = default_boundaries(values.shape[1])
         made = self.inputs(values, observed, boundaries, ahead=patches - 1)
-        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            squashed, _, _ = self(made.channels, made.bias)
+        if mirrored:
+            made = with_mirror_image(made, made.channels.new_tensor(self.config.parity))
+        squashed = self.infer(made.channels, made.bias, patches).clamp_(-SQUASHED_LIMIT, SQUASHED_LIMIT)
         scale = Scale(*(part[:, -patches:] for part in made.scale))
-        squashed = squashed[:, -patches:].clamp(-SQUASHED_LIMIT, SQUASHED_LIMIT)
         # The head's gaps are positive, but their sums may differ in the last digit from one level to the next.
         return unsquash(squashed, scale).flatten(1, 2).cummax(-1).values
 
     def bytes_per_series(self, context: int, horizon: int) -> int:
-        """Peak activation memory of one series in `predict`, for choosing a batch size."""
-        tokens = -(-context // self.patch) + min(-(-horizon // self.patch), self.config.max_ahead)
-        per_token = 4 * (3 * self.config.channels + 12 * self.config.width + 6 * self.patch * len(self.levels))
-        return tokens * per_token + 3 * 4 * self.config.heads * tokens * tokens + 64 * context
+        """Peak activation memory of one series in `predict_both_signs`, for choosing a batch size."""
+        ahead = min(-(-horizon // self.patch), self.config.max_ahead)
+        tokens = -(-context // self.patch) + ahead
+        per_token = 4 * (6 * self.config.channels + 2 * 12 * self.config.width)
+        return tokens * (per_token + 3 * 4 * tokens) + 2 * 4 * ahead * 6 * self.patch * len(self.levels) + 64 * context
 
 
-def known_steps(observed: Tensor) -> Tensor:
-    """Steps up to the end of the newest patch with an observed value, for each token; (B, N, P) -> (B, N)."""
-    patches, patch = observed.shape[1], observed.shape[2]
-    end = torch.arange(1, patches + 1, device=observed.device) * patch
-    return torch.where(observed.any(-1), end, 0).cummax(1).values
-
-
-def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
-    """Five numbers a token: log count, share observed, how its patch moved the running mean and deviation, roughness.
-
-    seen (B, M, P) -> (B, M, 5)
-    """
-    count = torch.log2(scale.seen.to(scale.loc.dtype) + 1) / 12
-    share = seen.to(scale.loc.dtype).mean(-1)
-    before = torch.cat([scale.loc[:, :1], scale.loc[:, :-1]], 1)
-    spread = torch.cat([scale.scale[:, :1], scale.scale[:, :-1]], 1)
-    begun = torch.cat([scale.seen[:, :1], scale.seen[:, :-1]], 1) > 0
-    moved = torch.where(begun, torch.asinh((scale.loc - before) / scale.scale), 0.0)
-    # Before its second value a series has no deviation, and the 1 that stands for it would tell the unit of measure.
-    known = torch.cat([scale.usable[:, :1], scale.usable[:, :-1]], 1) & scale.usable
-    widened = torch.where(known, torch.log(scale.scale / spread).clamp(-4, 4), 0.0)
-    rough = torch.log(scale.rough / scale.scale).clamp(-8, 2) / 4
-    return torch.stack([count, share, moved, widened, rough], -1)
+def with_mirror_image(made: Inputs, parity: Tensor) -> Inputs:
+    """Inputs of a batch followed by those of its negative, (2B, ...), which need no second computation."""
+    scale = Scale(*(torch.cat([part, part]) for part in made.scale))
+    count = made.scale.loc.shape[0]
+    scale.loc[count:].neg_()
+    scale.last[count:].neg_()
+    return Inputs(torch.cat([made.channels, made.channels * parity]), torch.cat([made.bias, made.bias]), scale)

@@ -5,8 +5,10 @@ Queries and keys are RMS-normalised (Henry et al. 2020) and partly rotated; the 
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from tsfm.nn.rotary import rotate
+from tsfm.nn.norms import normalise
+from tsfm.nn.rotary import rotate, rotate_
 
 # B series, A heads, N tokens, D width, R rotated width of a head.
 
@@ -40,6 +42,23 @@ class CausalAttention(nn.Module):
         scores = (query @ key.transpose(-1, -2)).float() * (query.shape[-1] ** -0.5) + bias
         mixed = torch.softmax(scores, dim=-1).to(value.dtype) @ value  # (B, A, N, D / A)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return out
+
+    def infer(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor, asking: int) -> Tensor:
+        """What `forward` gives the last `asking` tokens, without a gradient; x float32 -> (B, asking, D).
+
+        Products run in the type of the weights.
+        """
+        width, kind = x.shape[-1], self.qkv.weight.dtype
+        x = x.to(kind)
+        query = F.linear(x[:, -asking:].contiguous(), self.qkv.weight[:width]).unflatten(-1, (self.heads, -1))
+        key, value = F.linear(x, self.qkv.weight[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        query = rotate_(normalise(query.float(), self.query_norm), cos[-asking:], sin[-asking:]).to(kind)
+        key = rotate_(normalise(key.float(), self.key_norm), cos, sin).to(kind)
+        mixed = F.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), bias[:, :, -asking:].to(kind)
+        )
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
 

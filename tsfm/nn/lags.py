@@ -106,6 +106,13 @@ def causal_lags(
     return lag, strength
 
 
+def known_steps(observed: Tensor) -> Tensor:
+    """Steps up to the end of the newest patch with an observed value, for each token; (B, N, P) -> (B, N)."""
+    patches, patch = observed.shape[1], observed.shape[2]
+    end = torch.arange(1, patches + 1, device=observed.device) * patch
+    return torch.where(observed.any(-1), end, 0).cummax(1).values
+
+
 def seasonal_copies(values: Tensor, observed: Tensor, lag: Tensor, known: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """What each lag says of the patch after every token: its latest cycle, and the mean of the last few cycles.
 

@@ -47,6 +47,18 @@ class SparseExperts(nn.Module):
         mixed = kernels.expert_mlp(x.to(dtype), self.up.to(dtype), self.down.to(dtype), index, weight)
         return out + mixed, load, penalty
 
+    def infer(self, x: Tensor) -> Tensor:
+        """The output of `forward` alone, without a gradient; products run in the type of the weights."""
+        rows = x.to(self.shared_up.weight.dtype)
+        gate, value = self.shared_up(rows).chunk(2, dim=-1)
+        hidden = F.silu(gate).mul_(value)
+        if not self.experts:
+            out: Tensor = self.shared_down(hidden)
+            return out
+        index, weight = route(F.linear(x, self.router.weight), self.balance, self.top_k)
+        mixed = kernels.expert_mlp(rows, self.up, self.down, index, weight)
+        return mixed.addmm_(hidden, self.shared_down.weight.t())
+
 
 def route(logits: Tensor, balance: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """Experts of every token (T, K), chosen with the balance bias, and their weights (T, K), which ignore it."""

@@ -18,3 +18,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = cos.shape[-1]
     first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos, rest], dim=-1)
+
+
+def rotate_(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`rotate` in place, for inference; x (B, N, A, head width), tokens before heads."""
+    half = cos.shape[-1]
+    cos, sin = cos[:, None], sin[:, None]
+    turned = x[..., : 2 * half]
+    swapped = torch.cat([turned[..., half:], turned[..., :half]], dim=-1)
+    turned.mul_(torch.cat([cos, cos], dim=-1)).addcmul_(swapped, torch.cat([-sin, sin], dim=-1))
+    return x

@@ -71,6 +71,24 @@ def newest(values: Tensor, observed: Tensor) -> Tensor:
     return torch.where(latest > 0, found, 0.0)
 
 
+def running_statistics(scale: Scale, seen: Tensor) -> Tensor:
+    """Five numbers a token: log count, share observed, how its patch moved the running mean and deviation, roughness.
+
+    seen (B, N, P) -> (B, N, 5)
+    """
+    count = torch.log2(scale.seen.to(scale.loc.dtype) + 1) / 12
+    share = seen.to(scale.loc.dtype).mean(-1)
+    before = torch.cat([scale.loc[:, :1], scale.loc[:, :-1]], 1)
+    spread = torch.cat([scale.scale[:, :1], scale.scale[:, :-1]], 1)
+    begun = torch.cat([scale.seen[:, :1], scale.seen[:, :-1]], 1) > 0
+    moved = torch.where(begun, torch.asinh((scale.loc - before) / scale.scale), 0.0)
+    # Before its second value a series has no deviation, and the 1 that stands for it would tell the unit of measure.
+    known = torch.cat([scale.usable[:, :1], scale.usable[:, :-1]], 1) & scale.usable
+    widened = torch.where(known, torch.log(scale.scale / spread).clamp(-4, 4), 0.0)
+    rough = torch.log(scale.rough / scale.scale).clamp(-8, 2) / 4
+    return torch.stack([count, share, moved, widened, rough], -1)
+
+
 def squash(values: Tensor, scale: Scale) -> Tensor:
     """arcsinh of the standardised values; `values` is (B, N, ...), scaled patch by patch."""
     shape = scale.loc.shape + (1,) * (values.dim() - 2)
