@@ -95,7 +95,8 @@ def read(folder: Path) -> tuple[Any, dict[str, Any]]:
     try:
         model.load_state_dict(unpack(load_file(path)), strict=True)
     except (SafetensorError, RuntimeError) as error:
-        raise DataError(f"{path} does not fit its {CONFIG}: {error}; copy the folder again") from None
+        remedy = "copy the folder again, or use the tsfm that wrote it"
+        raise DataError(f"{path} does not fit its {CONFIG}: {error}; {remedy}") from None
     return model.eval(), card
 
 

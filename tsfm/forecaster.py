@@ -20,7 +20,15 @@ from tsfm.batching import Context, crop
 from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError
 from tsfm.inference import Model, knots_for, longest_context, quantiles
-from tsfm.options import DECILES, check_choice, check_horizon, check_levels, check_optional, whole_number
+from tsfm.options import (
+    DECILES,
+    check_choice,
+    check_horizon,
+    check_levels,
+    check_optional,
+    check_size,
+    whole_number,
+)
 from tsfm.panel import Panel, Repair
 from tsfm.prediction import Forecast, Provenance
 
@@ -100,6 +108,7 @@ class Forecaster:
         check_ahead(panel, steps)
         panel, contexts, skipped = crop_panel(panel, longest, errors)
         knots = knots_for(self.model, levels)
+        check_size(len(contexts), steps, len(knots))
         values = quantiles(
             self.model, self.device, contexts, steps, panel.season, knots, batch_size=batch_size, progress=progress
         )
@@ -110,7 +119,7 @@ class Forecaster:
             context=max((len(one.values) for one in contexts), default=0),
             transforms=self._transforms(panel, longest, any(clipped)),
             defaults={} if horizon is not None else {"horizon": steps},
-            warnings=self._warnings(panel, values, clipped, {"future": future, "static": static}, effort, context),
+            warnings=self._warnings(panel, {"future": future, "static": static}, effort, context),
             precision=self.precision,
             device=str(self.device),
         )
@@ -191,8 +200,6 @@ class Forecaster:
     def _warnings(
         self,
         panel: Panel,
-        values: Sequence[Floats],
-        clipped: Sequence[bool],
         covariates: Mapping[str, Any],
         effort: str,
         context: int | None,
@@ -208,9 +215,6 @@ class Forecaster:
             found.append(f"model {self.name!r} reads {longest} steps at most, fewer than context={context}")
         if effort == "best":
             found.append(f"model {self.name!r} has nothing more to give with effort='best' than with 'fast'")
-        cut = sum(bool(one.min() < 0) for one, flag in zip(values, clipped, strict=True) if flag)
-        if cut:
-            found.append(f"quantiles of {cut} series below 0 were set to 0, as their history; clip=None keeps them")
         return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tsfm.errors import DataError, UnknownName
 from tsfm.quantile_curve import check_level
 
+LARGEST_RESULT = 4  # GB of quantiles one call may return
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -26,6 +27,16 @@ def whole_number(value: Any, name: str, least: int, example: str) -> int:
 def check_horizon(value: Any) -> int:
     """Return the number of steps to forecast."""
     return whole_number(value, "horizon", 1, "horizon=24")
+
+
+def check_size(series: int, horizon: int, levels: int) -> None:
+    """Raise `DataError` where the result alone would not fit in memory."""
+    size = 8 * series * horizon * levels / 1e9
+    if size > LARGEST_RESULT:
+        raise DataError(
+            f"horizon={horizon} for {series} series makes {size:,.0f} GB of quantiles; "
+            f"forecast fewer steps or fewer series at a time, up to {LARGEST_RESULT} GB"
+        )
 
 
 def check_levels(values: Any) -> tuple[float, ...]:

@@ -105,8 +105,3 @@ def show(result: "Forecast", console: "Console") -> None:
         say(f"warning  {warning}", style="yellow")
     for series_id, reason in result.skipped.items():
         say(f"skipped  {series_id}: {reason}", style="yellow")
-    if result.panel.repairs:
-        say(
-            f"repairs  {len(result.panel.repairs)} made to the data on the way in; `tsfm check` lists them",
-            style="yellow",
-        )
