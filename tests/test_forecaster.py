@@ -177,5 +177,5 @@ def test_covariates_known_for_fewer_steps_than_the_horizon_are_an_error():
 
 
 def test_a_result_that_no_memory_holds_is_refused_before_any_work():
-    with pytest.raises(DataError, match="horizon=1000000000 for 2 series makes 144 GB"):
+    with pytest.raises(DataError, match="horizon=1000000000 for 2 series makes 208 GB"):
         tsfm.load("naive").forecast([[1.0, 2.0], [3.0, 4.0]], 10**9)

@@ -71,7 +71,7 @@ def choose_device(asked: str = "auto") -> torch.device:
         device = torch.device(asked)
         torch.empty(1, device=device)
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0]
         raise DataError(f"device={asked!r} cannot be used here ({reason}); give 'auto' or 'cpu'") from None
     return device
 

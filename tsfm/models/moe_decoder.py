@@ -91,8 +91,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = x + self.attention(self.norm1(x), bias, cos, sin)
-        mixed, load, penalty = self.experts(self.norm2(x).flatten(0, 1))
-        return x + mixed.view_as(x), load, penalty
+        mixed, load, losses = self.experts(self.norm2(x).flatten(0, 1))
+        return x + mixed.view_as(x), load, losses
 
     def infer(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor, asking: int) -> Tensor:
         """What `forward` makes of the last `asking` tokens, without a gradient; overwrites x."""
@@ -191,16 +191,16 @@ class MoEDecoder(nn.Module):
         keeps its level to the last digit, although the body rounds to bfloat16.
 
         channels (B, M, channels), bias (B, 1, M, M)
-        returns quantiles (B, M, P, Q), expert load (depth, E), router penalty ()
+        returns quantiles (B, M, P, Q), expert load (depth, E), router losses (2,)
         """
         cos, sin = self.cos[: channels.shape[1]], self.sin[: channels.shape[1]]
         x = self._embedded(channels)
-        loads, penalties = [], []
+        loads, losses = [], []
         for block in self.blocks:
-            x, load, penalty = block(x, bias, cos, sin)
+            x, load, loss = block(x, bias, cos, sin)
             loads.append(load)
-            penalties.append(penalty)
-        return self._read(x, channels), torch.stack(loads), torch.stack(penalties).mean()
+            losses.append(loss)
+        return self._read(x, channels), torch.stack(loads), torch.stack(losses).mean(0)
 
     def infer(self, channels: Tensor, bias: Tensor, asking: int) -> Tensor:
         """What `forward` says for the last `asking` tokens, without a gradient; (B, asking, P, Q).

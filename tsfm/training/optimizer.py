@@ -92,7 +92,8 @@ class NorMuonAdamW:
         named: Iterable[tuple[str, nn.Parameter]],
         matrix_rate: float = 0.01,
         other_rate: float = 2e-3,
-        weight_decay: float = 0.02,
+        router_rate: float = 4e-4,
+        weight_decay: float = 0.1,
         momentum: float = 0.95,
         row_decay: float = 0.95,
         compiled: bool = False,
@@ -101,9 +102,10 @@ class NorMuonAdamW:
         self.momentum, self.row_decay = momentum, row_decay
         by_shape: dict[tuple[int, int], list[tuple[nn.Parameter, int, bool]]] = {}
         rest: list[nn.Parameter] = []
+        routers: list[nn.Parameter] = []
         for name, parameter in named:
             if "blocks." not in name or parameter.dim() < 2 or "router" in name:
-                rest.append(parameter)
+                (routers if "router" in name else rest).append(parameter)
                 continue
             count = matrices_in(name, parameter)
             rows, columns = parameter.numel() // count // parameter.shape[-1], parameter.shape[-1]
@@ -111,17 +113,21 @@ class NorMuonAdamW:
             shape = (columns, rows) if transposed else (rows, columns)
             by_shape.setdefault(shape, []).append((parameter, count, transposed))
         self.groups = [MatrixGroup(pieces, shape) for shape, pieces in sorted(by_shape.items())]
-        self.rest = rest
+        self.rest = rest + routers
         self._nesterov = torch.compile(nesterov) if compiled else nesterov
         self._even_rows = torch.compile(even_rows) if compiled else even_rows
-        self.adam = torch.optim.AdamW(rest, lr=other_rate, betas=(0.9, 0.95), weight_decay=weight_decay, foreach=True)
-        self.other_rate = other_rate
+        # A router sees much the same vector from every token, so a step of AdamW moves a whole column of logits: a rate
+        # that suits the rest throws all tokens onto a few experts before their balance can answer.
+        self.rates = [other_rate, router_rate] if routers else [other_rate]
+        groups = [{"params": rest}, {"params": routers}][: len(self.rates)]
+        self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.2 * weight_decay, foreach=True)
 
     @torch.no_grad()
     def step(self, factor: float, clip: float = 1.0) -> None:
         """Apply the gradients at `factor` of the peak rates, and clear them; AdamW's are clipped to norm `clip`."""
         nn.utils.clip_grad_norm_(self.rest, clip, foreach=True)
-        self.adam.param_groups[0]["lr"] = self.other_rate * factor
+        for others, peak in zip(self.adam.param_groups, self.rates, strict=True):
+            others["lr"] = peak * factor
         self.adam.step()
         rate = torch.tensor(self.matrix_rate * factor)  # a tensor, so that a new value compiles nothing anew
         for group in self.groups:

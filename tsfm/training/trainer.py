@@ -48,7 +48,8 @@ class RunConfig:
     decay_start    step where the rate starts to fall to zero at `steps`; None: never
     warmup_from    step where the warm-up starts: 0, or the step of the backup that a run was restored from
     mask_share     share of windows with hidden spans
-    balance_rate   step of the experts' balance bias
+    balance_rate   largest step of the experts' balance bias
+    balance_weight, logit_weight   of the router's two losses
     """
 
     model: MoEDecoderConfig
@@ -60,12 +61,14 @@ class RunConfig:
     warmup_from: int = 0
     decay_start: int | None = None
     decay_share: float = 0.2
-    matrix_rate: float = 0.01
+    matrix_rate: float = 0.007
     other_rate: float = 2e-3
-    weight_decay: float = 0.02
+    router_rate: float = 4e-4
+    weight_decay: float = 0.1
     mask_share: float = 0.6
-    balance_rate: float = 1e-3
-    router_penalty: float = 1e-4
+    balance_rate: float = 0.01
+    balance_weight: float = 0.01
+    logit_weight: float = 1e-4
     threads: int = 1
     compiled: bool = True
 
@@ -109,21 +112,24 @@ class Trainer:
             self.model.named_parameters(),
             config.matrix_rate,
             config.other_rate,
+            config.router_rate,
             config.weight_decay,
             compiled=config.compiled,
         )
         self.levels = torch.tensor(config.model.quantile_levels)
         self.precision = choose_precision(torch.device("cpu"))
         self.step, self.seconds, self._stop = 0, 0.0, False
+        self.busiest = 1.0  # load of the busiest expert over the mean load, averaged over layers
         self.losses: list[float] = []  # of the steps since the last resume
         self._core = torch.compile(self.core, dynamic=False) if config.compiled else self.core
 
     def core(self, channels: Tensor, bias: Tensor, target: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss to minimise, the forecast part of it, and the load of every expert (depth, E)."""
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            quantiles, load, penalty = self.model(channels, bias)
+            quantiles, load, router = self.model(channels, bias)
         loss = weighted_mean(pinball(target, quantiles, self.levels), counted)
-        return loss + self.config.router_penalty * penalty, loss.detach(), load
+        extra = self.config.logit_weight * router[0] + self.config.balance_weight * router[1]
+        return loss + extra, loss.detach(), load
 
     def prepare(self, step: int) -> Prepared:
         """Inputs and targets of a step: channels (B, N, channels), bias (B, 1, N, N), target and counted (B, N, P)."""
@@ -150,6 +156,7 @@ class Trainer:
             for layer, tokens in zip(layers, load, strict=True):
                 assert isinstance(layer, SparseExperts)
                 rebalance(layer, tokens, config.balance_rate)
+            self.busiest = float((load.amax(1) / load.float().mean(1)).mean())
         self.step += 1
         return float(loss)
 
@@ -206,7 +213,8 @@ class Trainer:
         left = max(0, self.config.steps - self.step) / max(steps_per_second, 1e-9) if self.config.steps else 0.0
         eta = f"ETA {left / 3600:.2f} h" if self.config.steps else "ETA unknown"
         total = self.config.steps or "?"
-        return f"step {self.step}/{total}  loss {np.mean(recent):.4f}  {tokens:,.0f} tokens/s  {eta}"
+        busiest = f"busiest expert {self.busiest:.1f}x"
+        return f"step {self.step}/{total}  loss {np.mean(recent):.4f}  {busiest}  {tokens:,.0f} tokens/s  {eta}"
 
     def write_config(self) -> None:
         """Write run.json."""
