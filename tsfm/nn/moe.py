@@ -2,8 +2,8 @@
 
 Softmax over the chosen logits (as Mixtral, Jiang et al. 2024) and a shared expert (DeepSeekMoE, Dai et al. 2024).
 Balance comes from a bias on the choice that the trainer moves against the load (Wang et al. 2024; here in proportion to
-it) and from the small loss of Fedus et al. 2021: a bias of fixed small steps alone was too slow here, two to four of sixteen
-experts took nearly every token. The router runs in float32 whatever the precision of the experts.
+it) and from the small loss of Fedus et al. 2021: with a bias of fixed small steps alone, two to four of sixteen experts
+took nearly every token here. The router runs in float32 whatever the precision of the experts.
 """
 
 import torch
