@@ -128,6 +128,7 @@ def write_weights(model: Any, card: Mapping[str, Any], path: Path) -> dict[str, 
         return None
     name = (card.get("weights") or {}).get("dtype", "float32")
     save_file(pack(model.state_dict(), name), path)
+    path.chmod(0o644)  # safetensors lets only its owner read
     return {"dtype": name, "sha256": sha256(path)}
 
 
