@@ -63,13 +63,16 @@ class Stopwatch:
 
 @contextmanager
 def predictions_timed(model: Any) -> Iterator[Stopwatch]:
-    """Time every `model.predict` inside the block."""
+    """Time every call of the model's ways to predict inside the block."""
     watch = Stopwatch()
-    model.predict = watch.wrap(model.predict)
+    ways = [name for name in ("predict", "predict_both_signs") if hasattr(model, name)]
+    for name in ways:
+        setattr(model, name, watch.wrap(getattr(model, name)))
     try:
         yield watch
     finally:
-        del model.predict  # the instance's; the class keeps its own
+        for name in ways:
+            delattr(model, name)  # the instance's; the class keeps its own
 
 
 def hourly_slices(count: int, context: int) -> list[Array]:
