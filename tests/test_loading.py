@@ -157,6 +157,12 @@ def test_a_model_that_is_not_registered_cannot_be_saved(tmp_path):
         Forecaster(Mine(), "mine").save(tmp_path / "mine")
 
 
+def test_a_model_is_named_as_it_was_asked_for_whoever_asked_first(tmp_path):
+    folder = forecaster_named("moe-decoder").save(tmp_path / "mine")
+    assert tsfm.load(folder).name == str(folder)
+    assert tsfm.load(f"{folder}/").name == f"{folder}/"
+
+
 def test_every_model_that_is_listed_can_be_loaded():
     listed = tsfm.list_models()
     assert {"naive", "seasonal-naive", "drift", *embedded()} == {one.name for one in listed}

@@ -37,7 +37,7 @@ def load(name_or_folder: str | os.PathLike[str], *, device: str = "auto", precis
         raise DataError(f"model={name_or_folder!r} is neither a name nor a folder; give one such as {DEFAULT_MODEL!r}")
     name = os.fspath(name_or_folder)
     folder = find(name)
-    key = (name if folder is None else stamp(folder), str(where), precision)
+    key = (name, None if folder is None else stamp(folder), str(where), precision)
     with _lock:
         if key not in _loaded:
             _loaded[key] = place(name, folder, where, precision)
