@@ -44,6 +44,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python evaluation/score.py --split test --out evaluation/results/zero_shot_test.csv
 	OMP_NUM_THREADS=$(WORKERS) $(BIN)/python evaluation/speed.py
+	$(BIN)/python evaluation/speed_synthetic.py
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/regenerate.py
