@@ -42,7 +42,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(SOURCES)
 
 bench: $(VENV)/.dev
-	$(BIN)/python evaluation/score.py --split test --out evaluation/results/zero_shot_test.csv
+	$(BIN)/python evaluation/score.py --split test --model moe-decoder-tiny --out evaluation/results/zero_shot_moe-decoder-tiny.csv
 	OMP_NUM_THREADS=$(WORKERS) $(BIN)/python evaluation/speed.py
 	$(BIN)/python evaluation/speed_synthetic.py
 
