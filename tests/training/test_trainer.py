@@ -140,6 +140,12 @@ def test_the_rate_warms_up_stays_and_decays_to_zero():
     assert all(left >= right for left, right in pairwise(factors[80:]))
 
 
+def test_a_run_shorter_than_its_warm_up_still_ends_at_zero():
+    factors = [rate_factor(step, start=0, ready=200, decay_start=40, total=50) for step in range(51)]
+    assert factors[-1] == 0
+    assert max(factors) < 0.25
+
+
 def test_pinball_of_the_median_is_the_absolute_error():
     target, forecast = torch.tensor([1.0, -2.0]), torch.tensor([[3.0], [1.0]])
     assert pinball(target, forecast, torch.tensor([0.5])).tolist() == [2.0, 3.0]

@@ -164,10 +164,9 @@ class NorMuonAdamW:
 def rate_factor(step: int, start: int, ready: int, decay_start: int | None, total: int) -> float:
     """Warm-up, stable, decay: 0 to 1 from `start` to `ready`, flat, then 1 - sqrt(progress) to zero at `total`.
 
-    The form of the decay is that of Haegele et al. 2024.
+    The form of the decay is that of Haegele et al. 2024. A run so short that it decays while it warms up takes the lower.
     """
-    if step < ready:
-        return (step - start + 1) / (ready - start)
+    warm = min(1.0, (step - start + 1) / max(1, ready - start))
     if decay_start is None or step < decay_start:
-        return 1.0
-    return float(1 - ((step - decay_start) / max(1, total - decay_start)) ** 0.5)
+        return warm
+    return min(warm, float(1 - ((step - decay_start) / max(1, total - decay_start)) ** 0.5))
