@@ -164,7 +164,7 @@ class NorMuonAdamW:
 def rate_factor(step: int, start: int, ready: int, decay_start: int | None, total: int) -> float:
     """Warm-up, stable, decay: 0 to 1 from `start` to `ready`, flat, then 1 - sqrt(progress) to zero at `total`.
 
-    The form of the decay is that of Haegele et al. 2024. A run so short that it decays while it warms up takes the lower.
+    The decay has the form of Haegele et al. 2024. A run that decays while it still warms up takes the lower of both.
     """
     warm = min(1.0, (step - start + 1) / max(1, ready - start))
     if decay_start is None or step < decay_start:
