@@ -119,7 +119,8 @@ class TrainingWindows:
         row = torch.randint(values.shape[0], (count, 1), generator=generator)
         first = (torch.rand(count, 1, generator=generator) * (values.shape[1] - length + 1)).long()
         at = first + torch.arange(length)
-        return standardise_rows(values[row, at], observed[row, at])
+        seen = observed[row, at]
+        return standardise_rows(values[row, at], seen), seen
 
     def cut_real(self, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Random crops of real series, some at a coarser sampling; series shorter than `length` are padded left."""
@@ -140,7 +141,7 @@ class TrainingWindows:
             out[row, end_at - len(piece) : end_at] = piece
         values = torch.from_numpy(out)
         observed = ~torch.isnan(values)
-        return standardise_rows(torch.where(observed, values, 0.0), observed)
+        return standardise_rows(torch.where(observed, values, 0.0), observed), observed
 
     def shorten(self, observed: Tensor, generator: torch.Generator) -> Tensor:
         """Hide the start of some windows, so that short histories are common."""
@@ -160,13 +161,13 @@ def coarseness(length: int, draw: float) -> int:
     return factors[int(draw / 0.25 * len(factors))]
 
 
-def standardise_rows(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+def standardise_rows(values: Tensor, observed: Tensor) -> Tensor:
     """Rows around their observed mean in units of their deviation; a rescaling only, which the model cannot see."""
     count = observed.sum(1, keepdim=True).clamp(min=1)
     mean = torch.where(observed, values, 0.0).sum(1, keepdim=True) / count
     centred = torch.where(observed, values - mean, 0.0)
     deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
-    return centred / deviation.clamp(min=1e-12), observed
+    return centred / deviation.clamp(min=1e-12)
 
 
 def mix(values: Tensor, observed: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
