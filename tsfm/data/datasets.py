@@ -8,36 +8,13 @@ Columns: item_id, start, freq, target (a list of float32 a row, NaN where missin
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from tsfm.errors import DataError, MissingDependency, UnknownName
-
-# C steps of one series.
+from tsfm.data.formats.parquet_set import read_parquet as read_parquet
+from tsfm.data.series import Series as Series
+from tsfm.errors import DataError, UnknownName
 
 SPLITS = ("eval", "pretrain")
-COLUMNS = ("item_id", "start", "freq", "target")
-
-
-@dataclass(frozen=True)
-class Series:
-    """One series as stored.
-
-    values    (C,) float64, NaN where missing; steps are `freq` apart from `start` on
-    freq      pandas frequency alias as the file has it, e.g. "15min", "MS", "W-THU"
-    """
-
-    series_id: str
-    start: pd.Timestamp
-    freq: str
-    values: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 def data_folder() -> Path | None:
@@ -60,22 +37,6 @@ def data_path(name: str, split: str = "eval") -> Path:
         there = ", ".join(sorted(file.stem for file in path.parent.glob("*.parquet"))) or "none"
         raise UnknownName(f"no data set {name!r} in $TSFM_DATA/{split}; there are {there}")
     return path
-
-
-def read_parquet(path: str | Path) -> list[Series]:
-    """Series of one parquet file, in file order; raise `DataError` where a column is missing."""
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise MissingDependency("reading parquet needs pyarrow: pip install 'tsfm-forecast[data]'") from error
-    missing = [column for column in COLUMNS if column not in frame.columns]
-    if missing:
-        raise DataError(f"{Path(path).name} has no column {', '.join(missing)}; a set has {', '.join(COLUMNS)}")
-    columns = (frame[column].tolist() for column in COLUMNS)
-    return [
-        Series(str(series_id), pd.Timestamp(start), str(freq), np.asarray(target, dtype=np.float64))
-        for series_id, start, freq, target in zip(*columns, strict=True)
-    ]
 
 
 def load_series(name: str, split: str = "eval") -> list[Series]:
