@@ -1,8 +1,13 @@
 """Errors of point and quantile forecasts, as gluonts 0.17 (`gluonts.ev`) defines them and GIFT-Eval aggregates them.
 
-Arrays in, numbers out. All aggregates run over every observed entry of every window at once (gluonts' `axis=None`):
-NaN in `target` takes no part, NaN in a forecast is an error. Where a window's seasonal error is zero, gluonts' masked
-division leaves the window out of MASE, and so do we.
+Arrays in, numbers out. Functions of entries give an array of the shape of what they compare, NaN where the target is
+NaN or the error is not defined; aggregates run over every defined entry of every window at once (gluonts' `axis=None`)
+and are NaN where there is none. NaN in a forecast is an error. An entry that gluonts' masked division leaves out (a
+zero seasonal error, a target and a forecast of zero in sMAPE) is left out here.
+
+fev 0.10 computes the same from the same arrays, with three exceptions: `seasonal_error` of a context no longer than the
+season is NaN there; a weight of zero gives it an infinite WQL and WAPE, which are NaN here; and its summaries are means
+over cutoffs of the errors at each. Its WAPE is our `nd`, its WQL our `crps`, its SQL our `scaled_quantile_loss`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +22,7 @@ from tsfm.errors import DataError
 Array = NDArray[np.float64]
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # those of GIFT-Eval's CRPS
+ALPHA = 0.2  # what the interval between the outermost of LEVELS leaves out
 
 
 def seasonal_error(context: Array, season: int) -> float:
@@ -33,26 +39,20 @@ def seasonal_error(context: Array, season: int) -> float:
     return float(changes.mean()) if len(changes) else float("nan")
 
 
-def mase(target: Array, forecast: Array, scale: Array) -> float:
-    """Mean absolute error in units of the seasonal error.
-
-    target    (N, H) NaN where missing
-    forecast  (N, H) the median
-    scale     (N,)   `seasonal_error` of each context; windows where it is zero or NaN are left out
-    """
-    usable = (scale > 0)[:, None] & ~np.isnan(target)
-    errors = np.abs(target - _finite(forecast)) / np.where(scale > 0, scale, 1.0)[:, None]
-    return _mean(errors[usable])
+def absolute_error(target: Array, forecast: Array) -> Array:
+    """|target - forecast|; all (N, H)."""
+    return np.abs(target - _finite(forecast))
 
 
-def mae(target: Array, forecast: Array) -> float:
-    """Mean absolute error over the observed entries; target and forecast (N, H)."""
-    return _mean(np.abs(target - _finite(forecast))[~np.isnan(target)])
+def squared_error(target: Array, forecast: Array) -> Array:
+    """Squared difference; all (N, H)."""
+    return np.square(target - _finite(forecast))
 
 
-def mse(target: Array, forecast: Array) -> float:
-    """Mean squared error over the observed entries; target and forecast (N, H)."""
-    return _mean(np.square(target - _finite(forecast))[~np.isnan(target)])
+def symmetric_percentage_error(target: Array, forecast: Array) -> Array:
+    """Twice the absolute error over |target| + |forecast|, in [0, 2] and NaN where both are zero; all (N, H)."""
+    size = np.abs(target) + np.abs(_finite(forecast))
+    return 2.0 * np.abs(target - forecast) / np.where(size > 0, size, np.nan)
 
 
 def quantile_loss(target: Array, quantiles: Array, levels: Sequence[float]) -> Array:
@@ -66,6 +66,83 @@ def quantile_loss(target: Array, quantiles: Array, levels: Sequence[float]) -> A
     return np.asarray(2.0 * np.abs(error * ((error <= 0) - np.asarray(levels))), dtype=np.float64)
 
 
+def interval_score(target: Array, low: Array, high: Array, alpha: float = ALPHA) -> Array:
+    """Width of a central interval and, where it misses, 2 / alpha times the distance (Gneiting & Raftery 2007, 6.2).
+
+    target, low, high  (N, H); the interval between the quantiles alpha / 2 and 1 - alpha / 2
+    returns            (N, H)
+    """
+    missed = np.maximum(_finite(low) - target, 0.0) + np.maximum(target - _finite(high), 0.0)
+    return np.asarray(high - low + 2.0 / alpha * missed, dtype=np.float64)
+
+
+def covered(target: Array, quantiles: Array) -> Array:
+    """1 where the target lies at or below the quantile, 0 above, NaN where it is missing.
+
+    target     (N, H)
+    quantiles  (N, H, Q)
+    returns    (N, H, Q)
+    """
+    below = target[..., None] <= _finite(quantiles)  # (N, H, Q)
+    return np.where(np.isnan(target)[..., None], np.nan, below)
+
+
+def in_seasonal_errors(errors: Array, scale: Array) -> Array:
+    """Errors in units of the seasonal error, NaN for windows where that is zero or NaN.
+
+    errors  (N, H) or (N, H, Q)
+    scale   (N,) `seasonal_error` of each context
+    """
+    usable = np.where(scale > 0, scale, np.nan)
+    return np.asarray(errors / usable.reshape(-1, *[1] * (errors.ndim - 1)), dtype=np.float64)
+
+
+def mase(target: Array, forecast: Array, scale: Array) -> float:
+    """Mean absolute error in units of the seasonal error.
+
+    target    (N, H) NaN where missing
+    forecast  (N, H) the median
+    scale     (N,)   `seasonal_error` of each context; windows where it is zero or NaN are left out
+    """
+    return _mean(in_seasonal_errors(absolute_error(target, forecast), scale))
+
+
+def mae(target: Array, forecast: Array) -> float:
+    """Mean absolute error over the observed entries; target and forecast (N, H)."""
+    return _mean(absolute_error(target, forecast))
+
+
+def mse(target: Array, forecast: Array) -> float:
+    """Mean squared error over the observed entries; target and forecast (N, H)."""
+    return _mean(squared_error(target, forecast))
+
+
+def rmse(target: Array, forecast: Array) -> float:
+    """Root of the mean squared error of all windows together; target and forecast (N, H)."""
+    return float(np.sqrt(mse(target, forecast)))
+
+
+def smape(target: Array, forecast: Array) -> float:
+    """Mean symmetric percentage error, as a fraction up to 2 where M4 multiplies by 100; target and forecast (N, H)."""
+    return _mean(symmetric_percentage_error(target, forecast))
+
+
+def nd(target: Array, forecast: Array) -> float:
+    """Normalised deviation, sum of absolute errors over sum of |target|, NaN where that is zero; both (N, H)."""
+    return _ratio(float(np.nansum(absolute_error(target, forecast))), target)
+
+
+def msis(target: Array, low: Array, high: Array, scale: Array, alpha: float = ALPHA) -> float:
+    """Mean scaled interval score of M4 (Makridakis et al. 2020), at alpha = 0.2 where M4 has 0.05.
+
+    Deciles, which models forecast, have an interval of 80% and none of 95%; M4's own needs the levels 0.025 and 0.975.
+
+    target, low, high  (N, H); the quantiles alpha / 2 and 1 - alpha / 2
+    scale              (N,) `seasonal_error` of each context; windows where it is zero or NaN are left out
+    """
+    return _mean(in_seasonal_errors(interval_score(target, low, high, alpha), scale))
+
+
 def crps(target: Array, quantiles: Array, levels: Sequence[float] = LEVELS) -> float:
     """Mean weighted sum quantile loss: for each level the sum of losses over the sum of |target|, then the mean.
 
@@ -75,16 +152,36 @@ def crps(target: Array, quantiles: Array, levels: Sequence[float] = LEVELS) -> f
     quantiles  (N, H, Q)
     returns    NaN where nothing is observed or every observed target is zero
     """
-    weight = float(np.nansum(np.abs(target)))
-    if weight == 0:
-        return float("nan")
-    return float(np.nansum(quantile_loss(target, quantiles, levels), axis=(0, 1)).mean() / weight)
+    return _ratio(float(np.nansum(quantile_loss(target, quantiles, levels), axis=(0, 1)).mean()), target)
+
+
+def scaled_quantile_loss(target: Array, quantiles: Array, scale: Array, levels: Sequence[float] = LEVELS) -> float:
+    """Mean quantile loss in units of the seasonal error: fev's SQL, gluonts' `AverageMeanScaledQuantileLoss`.
+
+    target     (N, H)
+    quantiles  (N, H, Q)
+    scale      (N,) `seasonal_error` of each context; windows where it is zero or NaN are left out
+    """
+    return _mean(in_seasonal_errors(quantile_loss(target, quantiles, levels), scale))
 
 
 def coverage(target: Array, low: Array, high: Array) -> float:
     """Share of the observed entries inside the closed interval [low, high]; all (N, H)."""
     inside = (_finite(low) <= target) & (target <= _finite(high))
-    return _mean(inside[~np.isnan(target)].astype(np.float64))
+    return _mean(np.where(np.isnan(target), np.nan, inside))
+
+
+def calibration_error(target: Array, quantiles: Array, levels: Sequence[float] = LEVELS) -> float:
+    """Mean over levels of |share of observed targets at or below the quantile - level|; 0 is perfect.
+
+    The absolute form of Kuleshov et al. 2018 (section 3.5) and gluonts' `MAECoverage`, except that gluonts counts a
+    missing target as above every quantile.
+
+    target     (N, H)
+    quantiles  (N, H, Q)
+    """
+    shares = [_mean(covered(target, quantiles)[..., i]) for i in range(len(levels))]
+    return float(np.abs(np.array(shares) - np.asarray(levels)).mean())
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -99,8 +196,14 @@ def geometric_mean(values: Iterable[float]) -> float:
     return float(np.exp(np.log(numbers).mean()))
 
 
-def _mean(values: Array) -> float:
-    return float(values.mean()) if values.size else float("nan")
+def _mean(entries: Array) -> float:
+    defined = entries[~np.isnan(entries)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _ratio(loss: float, target: Array) -> float:
+    weight = float(np.nansum(np.abs(target)))
+    return loss / weight if weight > 0 else float("nan")
 
 
 def _finite(forecast: Array) -> Array:
