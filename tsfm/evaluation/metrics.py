@@ -22,7 +22,7 @@ from tsfm.errors import DataError
 Array = NDArray[np.float64]
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # those of GIFT-Eval's CRPS
-ALPHA = 0.2  # what the interval between the outermost of LEVELS leaves out
+ALPHA = 0.05  # what the interval of MSIS leaves out, in the M4 competition and in GIFT-Eval
 
 
 def seasonal_error(context: Array, season: int) -> float:
@@ -47,6 +47,11 @@ def absolute_error(target: Array, forecast: Array) -> Array:
 def squared_error(target: Array, forecast: Array) -> Array:
     """Squared difference; all (N, H)."""
     return np.square(target - _finite(forecast))
+
+
+def percentage_error(target: Array, forecast: Array) -> Array:
+    """Absolute error over |target|, NaN where that is zero; all (N, H)."""
+    return absolute_error(target, forecast) / np.where(target != 0, np.abs(target), np.nan)
 
 
 def symmetric_percentage_error(target: Array, forecast: Array) -> Array:
@@ -122,6 +127,11 @@ def rmse(target: Array, forecast: Array) -> float:
     return float(np.sqrt(mse(target, forecast)))
 
 
+def mape(target: Array, forecast: Array) -> float:
+    """Mean percentage error, as a fraction; target and forecast (N, H)."""
+    return _mean(percentage_error(target, forecast))
+
+
 def smape(target: Array, forecast: Array) -> float:
     """Mean symmetric percentage error, as a fraction up to 2 where M4 multiplies by 100; target and forecast (N, H)."""
     return _mean(symmetric_percentage_error(target, forecast))
@@ -133,9 +143,9 @@ def nd(target: Array, forecast: Array) -> float:
 
 
 def msis(target: Array, low: Array, high: Array, scale: Array, alpha: float = ALPHA) -> float:
-    """Mean scaled interval score of M4 (Makridakis et al. 2020), at alpha = 0.2 where M4 has 0.05.
+    """Mean scaled interval score of M4 (Makridakis et al. 2020).
 
-    Deciles, which models forecast, have an interval of 80% and none of 95%; M4's own needs the levels 0.025 and 0.975.
+    At its alpha of 0.05 the quantiles are those of 0.025 and 0.975; the deciles alone have an interval of alpha 0.2.
 
     target, low, high  (N, H); the quantiles alpha / 2 and 1 - alpha / 2
     scale              (N,) `seasonal_error` of each context; windows where it is zero or NaN are left out
