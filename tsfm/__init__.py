@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from tsfm.costs import Estimate as Estimate
     from tsfm.costs import estimate as estimate
     from tsfm.data.check import check as check
+    from tsfm.data.datasets import load_dataset as load_dataset
+    from tsfm.data.listing import list_datasets as list_datasets
     from tsfm.data.report import CheckReport as CheckReport
     from tsfm.errors import DataError as DataError
     from tsfm.errors import MissingDependency as MissingDependency
     from tsfm.errors import TsfmError as TsfmError
     from tsfm.errors import UnknownName as UnknownName
+    from tsfm.evaluation.backtest import backtest as backtest
+    from tsfm.evaluation.backtest_report import Backtest as Backtest
+    from tsfm.evaluation.runner import evaluate as evaluate
+    from tsfm.evaluation.scoreboard import Scoreboard as Scoreboard
     from tsfm.forecaster import Forecaster as Forecaster
     from tsfm.loading import forecast as forecast
     from tsfm.loading import load as load
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Backtest": "tsfm.evaluation.backtest_report",
     "CheckReport": "tsfm.data.report",
     "DataError": "tsfm.errors",
     "Estimate": "tsfm.costs",
@@ -40,11 +47,16 @@ _HOMES = {
     "Panel": "tsfm.panel",
     "TsfmError": "tsfm.errors",
     "UnknownName": "tsfm.errors",
+    "backtest": "tsfm.evaluation.backtest",
     "check": "tsfm.data.check",
+    "Scoreboard": "tsfm.evaluation.scoreboard",
     "estimate": "tsfm.costs",
+    "evaluate": "tsfm.evaluation.runner",
     "forecast": "tsfm.loading",
+    "list_datasets": "tsfm.data.listing",
     "list_models": "tsfm.catalogue",
     "load": "tsfm.loading",
+    "load_dataset": "tsfm.data.datasets",
     "register": "tsfm.registry",
 }
 

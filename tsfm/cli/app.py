@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tsfm.cli import check, doctor, forecast, models, pretrain, synth
+from tsfm.cli import check, datasets, doctor, evaluate, forecast, models, pretrain, synth
 from tsfm.errors import TsfmError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.command("forecast")(forecast.forecast)
 app.command("check")(check.check)
 app.command("models")(models.models)
+app.add_typer(datasets.app, name="datasets")
+app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 app.command("synth")(synth.synth)
 app.command("pretrain")(pretrain.pretrain)
