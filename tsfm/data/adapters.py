@@ -2,7 +2,7 @@
 
 one series    a list, a 1-D array or tensor, a pandas, polars or Arrow series
 many series   a 2-D array (rows are series), a list of lists, a dict, a wide or long frame of pandas, polars or Arrow,
-              a GluonTS data set or rows in its style, a CSV or parquet file
+              a GluonTS data set or rows in its style, a CSV, parquet or tsf file
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -32,7 +32,7 @@ __all__ = ["give_back", "to_panel"]
 
 KINDS = (
     "give a list, an array, a tensor, a dict, a pandas, polars or Arrow series or frame, "
-    "a GluonTS data set, or the path of a CSV or parquet file"
+    "a GluonTS data set, or the path of a CSV, parquet or tsf file"
 )
 
 

@@ -1,4 +1,4 @@
-"""Files: CSV (any usual separator, decimal comma) and parquet become pandas frames, wide or long as they stand."""
+"""Files: CSV (any usual separator, decimal comma), parquet and Monash's tsf become pandas frames as they stand."""
 
 import csv
 import re
@@ -6,28 +6,33 @@ from pathlib import Path
 
 import pandas as pd
 
+from tsfm.data.packed import PACKED as PACKED
+from tsfm.data.packed import kind_of
 from tsfm.errors import DataError, MissingDependency
 
 TEXT = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
-PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+TSF = (".tsf",)
 SEPARATORS = ",;\t|"
 DATE = re.compile(r"\d{4}-\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 NUMBER = re.compile(r"-?\d+([.,]\d+)*$")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """The frame in a CSV or parquet file; the kind is told by the name."""
+    """The frame in a CSV, parquet or tsf file, packed or not; the kind is told by the name."""
     file = Path(path).expanduser()
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    kind = next((suffix for suffix in reversed(suffixes) if suffix not in PACKED), "")
-    if kind not in TEXT + PARQUET:
-        known = ", ".join(TEXT + PARQUET)
+    kind = kind_of(file)
+    if kind not in TEXT + PARQUET + TSF:
+        known = ", ".join(TEXT + PARQUET + TSF)
         raise DataError(
             f"{str(path)!r} is no file that can be read; give a path that ends in {known}, or the data themselves"
         )
     if not file.is_file():
         raise DataError(f"there is no file {str(path)!r}; check the path (it is looked for in {Path.cwd()})")
+    if kind in TSF:
+        from tsfm.data.formats.tsf import tsf_frame
+
+        return tsf_frame(file)
     return read_parquet(file) if kind in PARQUET else read_csv(file)
 
 
@@ -41,14 +46,23 @@ def read_parquet(file: Path) -> pd.DataFrame:
         raise DataError(f"{str(file)!r} cannot be read as parquet: {error}") from error
 
 
-def read_csv(file: Path) -> pd.DataFrame:
+def read_csv(file: Path, encoding: str = "utf-8") -> pd.DataFrame:
     """The frame in a CSV file; the separator is the mark most common in the header, a decimal comma is seen."""
     try:
-        head = pd.read_csv(file, sep="\x01", header=None, nrows=50, dtype=str, engine="python", quoting=csv.QUOTE_NONE)
+        head = pd.read_csv(
+            file,
+            sep="\x01",
+            header=None,
+            nrows=50,
+            dtype=str,
+            engine="python",
+            quoting=csv.QUOTE_NONE,
+            encoding=encoding,
+        )
         lines = head[0].fillna("").astype(str).tolist()
         separator = max(SEPARATORS, key=lambda mark: lines[0].count(mark))
         decimal = "," if separator != "," and _has_decimal_commas(lines[1:], separator) else "."
-        frame = pd.read_csv(file, sep=separator, decimal=decimal)
+        frame = pd.read_csv(file, sep=separator, decimal=decimal, encoding=encoding)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{str(file)!r} is not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8, or give "
