@@ -20,8 +20,8 @@ class Progress:
     shown   True or False force it, None decides as the module says
     """
 
-    def __init__(self, total: int, shown: bool | None, text: str = "forecast"):
-        self.total, self.text = total, text
+    def __init__(self, total: int, shown: bool | None, text: str = "forecast", unit: str = "series"):
+        self.total, self.text, self.unit = total, text, unit
         self.shown = somebody_watches() if shown is None else shown
         self.at_once = shown is True
         self.done = 0
@@ -46,7 +46,7 @@ class Progress:
     def _open(self) -> None:
         from tqdm import tqdm
 
-        self.bar = tqdm(total=self.total, initial=self.done, unit="series", desc=self.text, leave=False)
+        self.bar = tqdm(total=self.total, initial=self.done, unit=self.unit, desc=self.text, leave=False)
         self.bar.start_t -= time.perf_counter() - self.began
 
     def __exit__(

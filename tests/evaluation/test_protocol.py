@@ -9,7 +9,6 @@ from tsfm.errors import DataError, UnknownName
 from tsfm.evaluation.protocol import (
     fill_forward,
     horizon_for,
-    load_suite,
     season_for,
     seasonal_naive,
     window_count,
@@ -122,8 +121,3 @@ def test_the_seasonal_naive_forecast_bridges_gaps_and_short_contexts() -> None:
     np.testing.assert_allclose(seasonal_naive(np.array([3.0]), 2, 24), np.full((2, 9), 3.0))
     with pytest.raises(DataError, match="no observed value"):
         seasonal_naive(np.full(5, np.nan), 2, 1)
-
-
-def test_an_unknown_suite_lists_what_there_is() -> None:
-    with pytest.raises(UnknownName, match="zero_shot"):
-        load_suite("everything")

@@ -35,7 +35,7 @@ CARD = {
     },
 }
 ROWS = [
-    {"configuration": name, "mase_ratio": ratio, "crps_ratio": ratio, "coverage80": "0.8", "command": "c"}
+    {"task": name, "mase_ratio": ratio, "crps_ratio": ratio, "coverage80": "0.8", "command": "c"}
     | {"commit": "0" * 40, "hardware": "h"}
     for name, ratio in (("good/H/short", "0.5"), ("bad/D/short", "2.0"))
 ]

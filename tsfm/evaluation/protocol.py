@@ -1,18 +1,21 @@
-"""What is forecast from what: the windows, horizons, seasons and baseline of GIFT-Eval (Aksu et al. 2024).
+"""What is forecast from what: windows, horizons, seasons and the baseline.
 
-A configuration is a data set at one term: short, medium (ten times the horizon) or long (fifteen times). Its test
-windows lie back to back at the end of every series, each forecast from all that precedes it. Validation windows are
-ours: as many windows of the same horizon directly before the first test window, while two horizons of context remain.
+**Rolling** windows are those of GIFT-Eval (Aksu et al. 2024). A configuration is a data set at one term: short, medium
+(ten times the horizon) or long (fifteen times). Its test windows lie back to back at the end of every series, each
+forecast from all that precedes it. Validation windows are ours: as many windows of the same horizon directly before
+the first test window, while two horizons of context remain.
 
     |------------ context ------------| val 1 | val 2 | val 3 | test 1 | test 2 | test 3 |
+
+**Sliding** windows are those of the long-horizon papers (Zhou et al. 2021, Informer): a series is cut in three, values
+are standardised by the first stretch, and every window of a stretch counts, its context reaching back before it.
+
+    |------------- train -------------|---- validation ----|-------- test --------|
 """
 
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
 from statistics import NormalDist
 
 import numpy as np
@@ -34,37 +37,6 @@ MAX_WINDOWS = 20
 CONTEXT_HORIZONS = 2  # what remains before a validation window, at least
 
 _UNITS = {"min": "T", "h": "H", "s": "S", "ME": "M", "MS": "M", "QE": "Q", "QS": "Q", "YE": "A", "YS": "A", "Y": "A"}
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """One row of a suite.
-
-    name      as the leaderboard writes it, e.g. "ett1/H/short"
-    dataset   the parquet set it is read from
-    season    steps, of the seasonal error and of the seasonal naive forecast
-    windows   test windows a series
-    seasonal_naive_mase, seasonal_naive_crps    as published
-    """
-
-    name: str
-    dataset: str
-    term: str
-    horizon: int
-    season: int
-    windows: int
-    seasonal_naive_mase: float
-    seasonal_naive_crps: float
-
-
-def load_suite(name: str = "zero_shot") -> list[Configuration]:
-    """Configurations of the suite `name`, in file order."""
-    folder = resources.files("tsfm.evaluation") / "suites"
-    file = folder / f"{name}.toml"
-    if not file.is_file():
-        there = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-        raise UnknownName(f"no suite {name!r}; there are {', '.join(there)}")
-    return [Configuration(**entry) for entry in tomllib.loads(file.read_text(encoding="utf-8"))["configuration"]]
 
 
 def horizon_for(freq: str, term: str = "short", m4: bool = False) -> int:
@@ -108,6 +80,27 @@ def windows(values: Array, horizon: int, count: int, split: str = "test") -> Ite
         raise UnknownName(f"no split {split!r}; there are 'test' and 'validation'")
     for cut in range(first, last, horizon):
         yield values[:cut], values[cut : cut + horizon]
+
+
+def sliding_windows(
+    values: Array, horizon: int, context: int | None, train: int, validation: int, test: int, split: str = "test"
+) -> Iterator[tuple[Array, Array]]:
+    """Yield (context (C,), target (H,)) of one series in units of its training stretch, one step apart, oldest first.
+
+    train, validation, test    steps of the three stretches; what follows them takes no part
+    context                    steps before the cut, None for all; fewer only where the series begins
+    """
+    if len(values) < train + validation + test:
+        stretches = f"{train} + {validation} + {test}"
+        raise DataError(f"a series of {len(values)} steps has no {stretches} steps to train, validate and test on")
+    if split not in ("test", "validation"):
+        raise UnknownName(f"no split {split!r}; there are 'test' and 'validation'")
+    first = train + validation if split == "test" else train
+    last = first + (test if split == "test" else validation)
+    deviation = float(np.nanstd(values[:train]))
+    scaled = (values[:last] - float(np.nanmean(values[:train]))) / (deviation if deviation > 0 else 1.0)
+    for cut in range(first, last - horizon + 1):
+        yield scaled[0 if context is None else max(0, cut - context) : cut], scaled[cut : cut + horizon]
 
 
 def seasonal_naive(context: Array, horizon: int, season: int, levels: Sequence[float] = LEVELS) -> Array:

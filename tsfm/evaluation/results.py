@@ -22,7 +22,8 @@ def origin() -> dict[str, str]:
 
 def command() -> str:
     """Return the command line as a person would repeat it from the checkout, folders outside the checkout cut off."""
-    return shlex.join(["python", *(_portable(argument) for argument in sys.argv)])
+    program, *arguments = (_portable(argument) for argument in sys.argv)
+    return shlex.join([program, *arguments] if program == "tsfm" else ["python", program, *arguments])
 
 
 def commit() -> str:

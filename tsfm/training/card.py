@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import Any
 
-# One row a configuration, as evaluation/score.py writes them: configuration, mase_ratio, crps_ratio, coverage80, ...
+# One row a configuration, as `tsfm evaluate` writes them: task, mase_ratio, crps_ratio, coverage80, ...
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -68,7 +68,7 @@ def how_good(rows: Rows) -> list[str]:
     ]
     for row in sorted(rows, key=lambda row: float(row["mase_ratio"])):
         lines.append(
-            f"| {row['configuration']} | {float(row['mase_ratio']):.3f} | {float(row['crps_ratio']):.3f} "
+            f"| {row['task']} | {float(row['mase_ratio']):.3f} | {float(row['crps_ratio']):.3f} "
             f"| {100 * float(row['coverage80']):.1f} % |"
         )
     return [*lines, "", f"Command: `{first['command']}` at commit `{first['commit'][:12]}`, {first['hardware']}.", ""]

@@ -1,0 +1,147 @@
+"""A run over a suite keeps every row, does nothing twice, and gives the same numbers however it is cut."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tsfm
+from tsfm.errors import DataError, UnknownName
+from tsfm.evaluation.metrics import Array
+from tsfm.evaluation.results import read_csv
+from tsfm.evaluation.runner import evaluate
+from tsfm.evaluation.scoreboard import COLUMNS, as_measured, as_stored
+
+SUITE = """
+[[task]]
+name = "airports/short"
+dataset = "airport_departures"
+term = "short"
+horizon = 24
+season = 24
+windows = 2
+
+[[task]]
+name = "airports/long"
+dataset = "airport_departures"
+term = "long"
+horizon = 48
+season = 24
+windows = 1
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> str:
+    path = tmp_path / "airports.toml"
+    path.write_text(SUITE)
+    return str(path)
+
+
+class Counting:
+    """A forecaster of the last value that counts its calls, and fails where it is told to."""
+
+    __name__ = "counting"
+
+    def __init__(self, fails_at: int = 0):
+        self.calls, self.fails_at = 0, fails_at
+
+    def __call__(self, contexts: list[Array], horizon: int, levels: Sequence[float], seasons: list[int]) -> list[Array]:
+        self.calls += 1
+        if horizon == self.fails_at:
+            raise RuntimeError("out of luck")
+        return [np.full((horizon, len(levels)), context[-1]) for context in contexts]
+
+
+def test_a_row_has_every_column_and_what_made_it(suite: str):
+    board = evaluate("seasonal-naive", suite)
+    assert [row["task"] for row in board.rows] == ["airports/short", "airports/long"]
+    row = board.rows[0]
+    assert tuple(row) == COLUMNS
+    assert (row["suite"], row["model"], row["windows"], row["series"]) == ("airports", "seasonal-naive", 6, 3)
+    assert row["mase_ratio"] == pytest.approx(1.0)
+    filled = ("domain", "frequency", "data_sha256", "command", "commit", "hardware", "versions", "licence", "split")
+    assert all(row[name] for name in filled)
+
+
+def test_rows_survive_the_file(suite: str, tmp_path: Path):
+    board = evaluate("seasonal-naive", suite, out=tmp_path)
+    stored = read_csv(tmp_path / "airports_seasonal-naive.csv")
+    assert stored == [as_stored(row) for row in board.rows]
+    for row, text in zip(board.rows, stored, strict=True):
+        for name, value in as_measured(text).items():
+            if isinstance(value, float):
+                assert value == pytest.approx(row[name], rel=1e-5, nan_ok=True)
+            else:
+                assert (value or None) == (row[name] or None)
+
+
+def test_what_was_measured_is_not_measured_again(suite: str, tmp_path: Path):
+    model = Counting()
+    first = evaluate(model, suite, tasks=["airports/long"], out=tmp_path)
+    assert model.calls == 1
+    both = evaluate(model, suite, out=tmp_path)
+    assert model.calls == 2
+    assert [row["task"] for row in both.rows] == ["airports/short", "airports/long"]
+    assert as_stored(both.rows[1]) == as_stored(first.rows[0])
+    evaluate(model, suite, out=tmp_path, fresh=True)
+    assert model.calls == 4
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"max_windows": 2}, {"context": 100}], ids=str)
+def test_another_question_is_measured_anew(suite: str, tmp_path: Path, change: dict[str, int]):
+    model = Counting()
+    evaluate(model, suite, out=tmp_path)
+    evaluate(model, suite, out=tmp_path, **change)
+    assert model.calls == 4
+
+
+def test_a_failing_task_loses_nobody_elses_row_and_is_tried_again(suite: str, tmp_path: Path):
+    board = evaluate(Counting(fails_at=24), suite, out=tmp_path)
+    assert board.failures() == {"airports/short": "RuntimeError: out of luck"}
+    assert board.rows[1]["windows"] == 3
+    assert "1 of 2 tasks" in str(board.summary()) and "out of luck" in repr(board)
+    healed = Counting()
+    assert evaluate(healed, suite, out=tmp_path).failures() == {}
+    assert healed.calls == 1
+
+
+def test_a_set_that_is_not_at_hand_leaves_a_row_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TSFM_OFFLINE", "1")
+    monkeypatch.setenv("TSFM_DATA", str(tmp_path))
+    monkeypatch.setenv("TSFM_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "absent.toml"
+    path.write_text(SUITE.replace("airport_departures", "m4_hourly", 1))
+    board = evaluate("naive", str(path))
+    assert list(board.failures()) == ["airports/short"]
+    assert "m4_hourly" in board.failures()["airports/short"]
+    assert board.rows[1]["windows"] == 3
+
+
+def test_the_batch_size_changes_nothing_beyond_rounding(suite: str):
+    whole, one = (evaluate("moe-decoder-tiny", suite, max_windows=5, batch_size=size) for size in (None, 1))
+    for left, right in zip(whole.rows, one.rows, strict=True):
+        for name in ("mase", "crps", "mse", "msis", "coverage80"):
+            assert left[name] == pytest.approx(right[name], rel=1e-4), name
+
+
+def test_all_is_public_and_shows_as_a_table(suite: str):
+    board = tsfm.evaluate(Counting(), suite)
+    assert "airports/short" in repr(board).splitlines()[1]
+    assert board._repr_html_().count("<tr>") == 3
+    assert board.to_frame().shape == (2, len(COLUMNS))
+    assert board.summary("long").tasks == 1
+
+
+def test_what_is_no_suite_task_or_model_is_refused(suite: str, tmp_path: Path):
+    with pytest.raises(UnknownName, match=r"no suite 'slow'.*quick"):
+        evaluate("naive", "slow")
+    with pytest.raises(UnknownName, match=r"no task or data set trains"):
+        evaluate("naive", suite, tasks=["trains"])
+    with pytest.raises(DataError, match="is no model"):
+        evaluate(3, suite)
+    path = tmp_path / "bad.toml"
+    path.write_text(SUITE + "colour = 3\n")
+    with pytest.raises(DataError, match=r"airports/long.*unknown entries colour"):
+        evaluate("naive", str(path))

@@ -1,0 +1,108 @@
+"""A model on a suite: row after row, written as they come, so that nothing measured is ever lost.
+
+    evaluate("moe-decoder-tiny", "zero_shot", out="tsfm-results")
+
+writes `tsfm-results/zero_shot_moe-decoder-tiny.csv`, a row a task. Called again it measures only what is missing: rows
+of the same weights, data, options and commit stand. A task that fails leaves a row that says why; the others go on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tsfm.data.datasets import load_card
+from tsfm.errors import TsfmError
+from tsfm.evaluation.contenders import Contender, contender
+from tsfm.evaluation.measuring import measure, task_hash
+from tsfm.evaluation.results import origin, read_csv, write_csv
+from tsfm.evaluation.scoreboard import COLUMNS, Row, Scoreboard, as_measured, as_stored
+from tsfm.evaluation.tasks import Task, load_suite
+
+SAME = ("task", "weights", "split", "context", "seed", "data_sha256", "commit")
+"""What must agree for a row of an earlier call to stand."""
+
+
+def evaluate(
+    model: Any,
+    suite: str = "quick",
+    *,
+    split: str = "test",
+    tasks: Sequence[str] | None = None,
+    context: int | None = None,
+    max_windows: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    progress: bool | None = None,
+) -> Scoreboard:
+    """Measure a model on a suite; a row a task, in the order of the suite.
+
+    model        name, folder, `Forecaster`, or a function (see `contender`)
+    suite        "quick" (under a minute), "zero_shot", "long_horizon", "classic", "synthetic_probe", or a TOML file
+    split        "test" for reporting, "validation" (earlier windows) for every choice
+    tasks        names of tasks or data sets; all of the suite if None
+    context      the most steps to give to the model, instead of what the task says
+    max_windows  forecast only so many windows a task, evenly spaced; ratios are to the baseline on the same windows
+    out          folder of the CSV, which is read first: what stands there is not measured again unless `fresh`
+    """
+    entrant = contender(model, batch_size)
+    chosen = load_suite(suite, tasks)
+    if context is not None:
+        chosen = [replace(task, context=context) for task in chosen]
+    path = None if out is None else Path(out) / file_name(Path(suite).stem, split, entrant.name)
+    stored = {} if path is None else {row["task"]: row for row in read_csv(path)}
+    order = [task.name for task in load_suite(suite)]
+    suite = Path(suite).stem
+    made_by = {"suite": suite, "split": split, "seed": seed, **origin()}
+    rows = []
+    for task in chosen:
+        row = {**described(task, entrant), **made_by}
+        old = stored.get(task.name)
+        if old is not None and not fresh and stands(old, row, max_windows):
+            rows.append(as_measured(old))
+            continue
+        torch.manual_seed(seed)
+        rows.append(row if row["error"] else row | attempt(entrant, task, split, max_windows, progress))
+        if path is not None:
+            stored[task.name] = as_stored(rows[-1])
+            write_csv(path, [stored[name] for name in order if name in stored])
+    return Scoreboard(rows)
+
+
+def file_name(suite: str, split: str, model: str) -> str:
+    """Name of the CSV of a model on a suite; validation windows have files of their own."""
+    return f"{suite}_{model}.csv" if split == "test" else f"{suite}-{split}_{model}.csv"
+
+
+def described(task: Task, entrant: Contender) -> Row:
+    """Return what is known of a row before anything is measured; a data set that cannot be read is told in `error`."""
+    row: Row = dict.fromkeys(COLUMNS)
+    row |= {"model": entrant.name, "weights": entrant.weights, "parameters": entrant.parameters}
+    row |= {"licence": entrant.licence, "task": task.name, "dataset": task.dataset, "term": task.term}
+    row |= {"context": task.context, "horizon": task.horizon, "season": task.season}
+    try:
+        if task.protocol != "generated":
+            card = load_card(task.dataset)
+            row |= {"domain": card.domain, "frequency": card.frequency}
+        return {**row, "data_sha256": task_hash(task)}
+    except TsfmError as error:
+        return {**row, "error": str(error)}
+
+
+def attempt(entrant: Contender, task: Task, split: str, most: int | None, progress: bool | None) -> Row:
+    """Return the numbers of a row, or why there are none."""
+    try:
+        return asdict(measure(entrant.predict, task, split, most, progress))
+    except Exception as error:  # whatever a model does, the other rows stay
+        return {"error": str(error) if isinstance(error, TsfmError) else f"{type(error).__name__}: {error}"}
+
+
+def stands(old: Mapping[str, str], row: Row, most: int | None) -> bool:
+    """Tell whether an earlier row answers the same question."""
+    if old.get("error") or row["error"] or any(as_stored(row)[name] != old.get(name) for name in SAME):
+        return False
+    return int(old["windows"]) == min(int(old["available"]), most or int(old["available"]))
