@@ -1,7 +1,7 @@
 """`tsfm datasets`: the sets that have a name, what is known of each, and a card for a file of one's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from datasets_registry import Card
 
 app = typer.Typer(help="Data sets: list them, show one, fetch one, describe your own file.", add_completion=False)
+
+WIDE = 120  # columns of a terminal that has room for everything
 
 Role = Annotated[str | None, typer.Option(help="pretrain, evaluate or demo.")]
 Folder = Annotated[Path | None, typer.Option(help="Folder for the files, instead of the cache.")]
@@ -35,12 +37,14 @@ def datasets(
     from tsfm.data.listing import HEADING, NUMBERS
 
     found = tsfm.list_datasets(role=role, domain=domain, frequency=freq, here=here)
-    table = Table(box=box.SIMPLE_HEAD)
-    for column, name in enumerate(HEADING):
-        table.add_column(name, justify="right" if column in NUMBERS else "left", no_wrap=name != "title")
-    for row in found.rows():
-        table.add_row(*row)
     console = Console(highlight=False)
+    shown = [column for column, name in enumerate(HEADING) if console.width >= WIDE or name not in ("points", "role")]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in shown:
+        justify: Literal["right", "left"] = "right" if column in NUMBERS else "left"
+        table.add_column(HEADING[column], justify=justify, no_wrap=HEADING[column] != "title")
+    for row in found.rows():
+        table.add_row(*(row[column] for column in shown))
     console.print(table)
     console.print(f"{len(found)} sets; `tsfm datasets show NAME` says more of one", style="dim")
 

@@ -4,20 +4,19 @@
     $TSFM_CACHE/datasets/<name>/   (or ~/.cache/tsfm/datasets/<name>/)    files as their publishers have them
 
 A file is checked against the hash on its card whenever it is opened; one that nobody had read when the card was
-written is recorded at its first download (<file>.sha256 beside it) and checked against that from then on.
+written is recorded at its first download (<file>.sha256 beside it) and checked against that ever after.
 """
 
 import hashlib
 import os
-import warnings
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from datasets_registry import Card, File
+from tsfm.data.packed import kind_of
 from tsfm.errors import DataError
 
+TEXT, TSF = (".csv", ".tsv", ".txt"), (".tsf",)
 DEMO = Path(__file__).resolve().parents[1] / "demo"
 PARQUET_READER = "parquet_set"
 
@@ -73,7 +72,20 @@ def places(card: Card) -> list[Path]:
 def raw_files(card: Card, folder: Path) -> dict[Path, File] | None:
     """The raw files of a set in a folder, if all of them are there."""
     paths = {folder / file.path: file for file in card.raw}
-    return paths if paths and all(path.is_file() for path in paths) else None
+    if paths and all(path.is_file() for path in paths):
+        return paths
+    other = repacked(card.raw[0], folder) if len(card.raw) == 1 else None
+    return {other: File(other.name)} if other is not None else None
+
+
+def repacked(file: File, folder: Path) -> Path | None:
+    """The same file unpacked, or packed otherwise: a.tsf or a.csv in place of a.zip; none where its hash is known."""
+    wanted = folder / file.path
+    stem = wanted.name.split(".")[0]
+    if file.sha256:
+        return None
+    beside = sorted(wanted.parent.glob(f"{stem}.*"))
+    return next((path for path in beside if path.is_file() and kind_of(path) in {*TEXT, *TSF}), None)
 
 
 def files_of(card: Card, folder: Path | None = None, offline: bool = False) -> tuple[str, list[Path]]:
@@ -91,7 +103,7 @@ def files_of(card: Card, folder: Path | None = None, offline: bool = False) -> t
 
 
 def fetch_files(
-    card: Card, folder: Path | None = None, offline: bool = False, progress: Callable[..., Any] | bool | None = None
+    card: Card, folder: Path | None = None, offline: bool = False, progress: bool | None = None
 ) -> list[Path]:
     """Download the raw files of a set, those left out that are here already; the paths of all."""
     if is_offline(offline) or not card.raw or not all(file.url for file in card.raw):
@@ -104,28 +116,20 @@ def fetch_files(
     for file in card.raw:
         path = target / file.path
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
             fetch(file.url, path, sha256=file.sha256 or None, progress=progress)
-            if not file.sha256:
-                record(card, path)
         paths.append(path)
     return paths
 
 
 def remedy(card: Card, folder: Path | None = None) -> str:
     """What a person can do to have the files of a set."""
-    ways = []
-    if card.prepared:
-        ways.append(f"set TSFM_DATA to the folder that has {card.prepared.path}")
     target = folder or places(card)[-1]
+    by_hand = []
     for file in card.raw:
         source = f"fetch {file.url}" if file.url else f"get {file.path} ({card.url or card.source})"
-        ways.append(f"{source} and put it at {target / file.path}")
-    if len(card.raw) > 1:
-        first, *rest = ways if not card.prepared else ways[1:]
-        joined = "; ".join([first, *rest])
-        ways = [*ways[: 1 if card.prepared else 0], joined]
-    return ", or ".join(ways)
+        by_hand.append(f"{source} and put it into {target} as {file.path}")
+    prepared = f"set TSFM_DATA to the folder that has {card.prepared.path}" if card.prepared else ""
+    return ", or ".join(way for way in (prepared, "; ".join(by_hand)) if way)
 
 
 def check_file(card: Card, path: Path, file: File) -> None:
@@ -142,17 +146,6 @@ def check_file(card: Card, path: Path, file: File) -> None:
         else:
             advice = "remove it and get it again, or read it under another name: tsfm.load_dataset(path)"
         raise DataError(f"{path} has sha256 {measured} and {source} says {stated}; {advice}")
-
-
-def record(card: Card, path: Path) -> None:
-    """Write down the hash of a file that no card had, and say so."""
-    measured = sha256(path)
-    path.with_name(path.name + ".sha256").write_text(f"{measured}  {path.name}\n")
-    warnings.warn(
-        f"data set {card.name!r}: nobody had recorded the hash of {path.name}, so it was not checked against one; "
-        f"{measured} is recorded beside it and checked from now on",
-        stacklevel=2,
-    )
 
 
 def sha256(path: str | Path) -> str:
