@@ -10,7 +10,9 @@ from tsfm.evaluation.results import read_csv
 
 def test_two_models_are_measured_printed_and_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     options = ["--suite", "quick", "--task", "airport_departures", "--out", str(tmp_path / "rows")]
-    run(["evaluate", "--model", "seasonal-naive", "--model", "naive", *options])
+    with pytest.raises(SystemExit) as stopped:
+        run(["evaluate", "--model", "seasonal-naive", "--model", "naive", *options])
+    assert not stopped.value.code
     printed = capsys.readouterr().out
     assert printed.count("airports/H/short") == 2 and "naive on quick, test windows" in printed
     rows = [read_csv(tmp_path / "rows" / f"quick_{name}.csv") for name in ("seasonal-naive", "naive")]

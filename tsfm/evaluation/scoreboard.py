@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from html import escape
 from math import isnan
+from pathlib import Path
 from typing import Any
 
 from tsfm.evaluation.measuring import Measured
@@ -116,7 +117,8 @@ def as_measured(stored: Mapping[str, str]) -> Row:
 def _text(value: Any) -> str:
     if not _there(value):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    # What failed on a person's machine is not to name her folders in a file that others read.
+    return f"{value:.6g}" if isinstance(value, float) else str(value).replace(str(Path.home()), "~")
 
 
 def _value(name: str, text: str) -> Any:
