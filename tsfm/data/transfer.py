@@ -136,6 +136,7 @@ def _ask(job: Job, offset: int, validator: str) -> Any:
     except urllib.error.HTTPError as error:
         if offset and error.code == 416:
             return error
+        error.close()
         raise job.fails(f"answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise job.fails(f"cannot be reached ({error.reason})") from error
