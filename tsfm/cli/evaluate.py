@@ -36,7 +36,6 @@ def evaluate(
     from tsfm.evaluation.contenders import contender
     from tsfm.evaluation.runner import evaluate as measure
     from tsfm.evaluation.runner import file_name
-    from tsfm.evaluation.scoreboard import HEADINGS
 
     console = Console(highlight=False)
     console.width = max(console.width, 110)  # or a piped table is cut at 80 columns
@@ -53,10 +52,11 @@ def evaluate(
             out=out,
             fresh=fresh,
         )
-        table = Table(*HEADINGS, title=f"{entrant.name} on {suite}, {split} windows", box=box.SIMPLE_HEAD)
+        headings, *rows = board.cells()
+        table = Table(*headings, title=f"{entrant.name} on {suite}, {split} windows", box=box.SIMPLE_HEAD)
         for column in table.columns[1:]:
             column.justify = "right"
-        for row in board.cells():
+        for row in rows:
             table.add_row(*row)
         console.print(table)
         for name, reason in board.failures().items():

@@ -70,7 +70,7 @@ def evaluate(
         if path is not None:
             stored[task.name] = as_stored(rows[-1])
             write_csv(path, [stored[name] for name in order if name in stored])
-    return Scoreboard(rows)
+    return Scoreboard(rows, standardised=all(task.protocol == "sliding" for task in chosen))
 
 
 def file_name(suite: str, split: str, model: str) -> str:

@@ -19,8 +19,19 @@ COLUMNS = (
     *(one.name for one in fields(Measured)),
     *("error", "data_sha256", "seed", "command", "commit", "hardware", "versions"),
 )
-SHOWN = ("windows", "mase", "crps", "coverage80", "mase_ratio", "crps_ratio", "seconds")
-HEADINGS = ("task", "windows", "MASE", "CRPS", "80% holds", "MASE ratio", "CRPS ratio", "seconds")
+SHOWN = {
+    "windows": "windows",
+    "mase": "MASE",
+    "crps": "CRPS",
+    "mse": "MSE",
+    "mae": "MAE",
+    "coverage80": "80% holds",
+    "mase_ratio": "MASE ratio",
+    "crps_ratio": "CRPS ratio",
+    "seconds": "seconds",
+}
+SCALED, STANDARDISED = ("mase", "crps"), ("mse", "mae")
+"""What is looked at first: errors in units of the series, or of values that the task has standardised."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +58,15 @@ class Summary:
 
 
 class Scoreboard:
-    """Rows of `tsfm.evaluate`, dicts with the keys `COLUMNS`; what was not measured is None."""
+    """Rows of `tsfm.evaluate`, dicts with the keys `COLUMNS`; what was not measured is None.
 
-    def __init__(self, rows: Sequence[Row]):
+    standardised   show MSE and MAE, where it would show MASE and CRPS
+    """
+
+    def __init__(self, rows: Sequence[Row], standardised: bool = False):
         self.rows = list(rows)
+        hidden = SCALED if standardised else STANDARDISED
+        self.shown = {name: heading for name, heading in SHOWN.items() if name not in hidden}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -80,19 +96,24 @@ class Scoreboard:
         return {row["task"]: row["error"] for row in self.rows if row["error"]}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Return the table as text, without its headings; a task that failed has empty cells."""
-        return [(row["task"], *("" if row["error"] else shown(row[name]) for name in SHOWN)) for row in self.rows]
+        """Return the table as text, its headings first; a task that failed has empty cells."""
+        heading = ("task", *self.shown.values())
+        return [
+            heading,
+            *((row["task"], *("" if row["error"] else shown(row[name]) for name in self.shown)) for row in self.rows),
+        ]
 
     def __repr__(self) -> str:
-        table = [HEADINGS, *self.cells()]
-        widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS))]
+        table = self.cells()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in table]
         failed = [f"{task}: {reason}" for task, reason in self.failures().items()]
         return "\n".join([*lines, *failed, str(self.summary())])
 
     def _repr_html_(self) -> str:
-        heading = "".join(f"<th>{name}</th>" for name in HEADINGS)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.cells())
+        names, *rows = self.cells()
+        heading = "".join(f"<th>{name}</th>" for name in names)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         failed = "".join(f"<p>{escape(task)}: {escape(why)}</p>" for task, why in self.failures().items())
         return f"<table><tr>{heading}</tr>{body}</table>{failed}<p>{escape(str(self.summary()))}</p>"
 
