@@ -91,7 +91,7 @@ def rows(backtest: "Backtest") -> list[list[str]]:
                 str(name),
                 number(row["mase"]),
                 percent(row["mase_skill"]),
-                "-" if name == BASELINE else f"{won}/{of}",
+                "-" if name == BASELINE else f"{won:,}/{of:,}",
                 number(row["crps"]),
                 percent(row["crps_skill"]),
                 percent(row["bias"], "+"),
