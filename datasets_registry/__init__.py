@@ -7,7 +7,7 @@
 A card says what a set is and where it comes from; how its files are read is the business of `tsfm.data`.
 """
 
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 CARDS = Path(__file__).with_name("cards")
+LIKE = 0.6  # how alike names must be for one to be suggested
 
 
 def load_card(name: str | Path) -> Card:
@@ -72,10 +73,11 @@ def cards(role: str | None = None) -> list[Card]:
 
 def suggestion(name: str, there: dict[str, str]) -> str:
     """What to say after a name that does not exist: the near ones, else where all are shown."""
-    near = [key for key in there if name and (name in key or key in name)]
-    near += [key for key in get_close_matches(name, there, n=4, cutoff=0.6) if key not in near]
+    alike = {key: SequenceMatcher(None, name, key).ratio() for key in there}
+    near = [key for key in there if alike[key] >= LIKE or (name and name in key)]
+    near.sort(key=lambda key: (-alike[key], key))
     if near:
-        return f"did you mean {' or '.join(there[key] for key in near[:4])}?"
+        return f"did you mean {' or '.join(there[key] for key in near[:3])}?"
     return f"tsfm.list_datasets() or `tsfm datasets` shows the {len(there)} that there are"
 
 

@@ -71,9 +71,10 @@ def reader_of(file: Path, panel: Panel) -> str:
         return "tsf"
     layout = panel.origin.family
     if kind in PARQUET:
-        readers = {"long": "long_parquet", "nested": "fev"}
+        readers = {"long": "long_parquet", "wide": "long_parquet", "nested": "fev"}
     else:
-        readers = {"long": "long_csv", "wide": "wide_csv", "series": "wide_csv"}
+        # The reader of wide tables takes rows as they stand; a person's own may have gaps, which this one sees.
+        readers = {"long": "long_csv", "wide": "long_csv"}
     if layout not in readers:
         raise DataError(
             f"{file.name} is a {layout} table, for which there is no reader; write it as a long one with the columns "

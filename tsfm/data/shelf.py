@@ -142,7 +142,7 @@ def check_file(card: Card, path: Path, file: File) -> None:
     if measured != stated:
         source = f"the card {card.name!r}" if file.sha256 else f"its first download ({note.name})"
         if card.home:
-            advice = f"if the file is right, describe it again: tsfm datasets describe {path.name}"
+            advice = f"if the file is right, remove the card and write a new one: tsfm datasets describe {path.name}"
         else:
             advice = "remove it and get it again, or read it under another name: tsfm.load_dataset(path)"
         raise DataError(f"{path} has sha256 {measured} and {source} says {stated}; {advice}")
