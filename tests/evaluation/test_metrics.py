@@ -1,108 +1,139 @@
-"""Errors are those of gluonts on the same forecasts, missing values included."""
+"""Errors keep what their definitions promise."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tsfm.errors import DataError
+from tsfm.evaluation import metrics
 from tsfm.evaluation.metrics import (
     LEVELS,
     Array,
+    calibration_error,
     coverage,
+    covered,
     crps,
     geometric_mean,
+    interval_score,
     mae,
+    mape,
     mase,
     mse,
+    msis,
+    nd,
     quantile_loss,
+    rmse,
+    scaled_quantile_loss,
     seasonal_error,
+    smape,
 )
 
-SEASON, HORIZON, CONTEXT = 4, 6, 40
+HORIZON = 6
+MEDIAN = LEVELS.index(0.5)
+
+Measure = Callable[[Array, Array, Array], float]
+"""(target (N, H), quantiles (N, H, Q), scale (N,)) -> error."""
+
+MEASURES: dict[str, Measure] = {
+    "mase": lambda target, quantiles, scale: mase(target, quantiles[..., MEDIAN], scale),
+    "crps": lambda target, quantiles, scale: crps(target, quantiles),
+    "smape": lambda target, quantiles, scale: smape(target, quantiles[..., MEDIAN]),
+    "mape": lambda target, quantiles, scale: mape(target, quantiles[..., MEDIAN]),
+    "nd": lambda target, quantiles, scale: nd(target, quantiles[..., MEDIAN]),
+    "msis": lambda target, quantiles, scale: msis(target, quantiles[..., 0], quantiles[..., -1], scale, 0.2),
+    "scaled loss": lambda target, quantiles, scale: scaled_quantile_loss(target, quantiles, scale),
+    "mse": lambda target, quantiles, scale: mse(target, quantiles[..., MEDIAN]),
+    "mae": lambda target, quantiles, scale: mae(target, quantiles[..., MEDIAN]),
+    "rmse": lambda target, quantiles, scale: rmse(target, quantiles[..., MEDIAN]),
+    "coverage": lambda target, quantiles, scale: coverage(target, quantiles[..., 0], quantiles[..., -1]),
+    "calibration": lambda target, quantiles, scale: calibration_error(target, quantiles),
+}
+ERRORS = tuple(name for name in MEASURES if name not in ("coverage", "calibration"))
+SCALE_FREE = tuple(name for name in MEASURES if name not in ("mse", "mae", "rmse"))
+
+seeds = st.integers(0, 2**32 - 1)
 
 
-def made_windows(missing: str) -> tuple[Array, Array, Array]:
-    """Contexts (N, C), targets (N, H) and sorted quantiles (N, H, Q) that float32 holds exactly."""
-    random = np.random.default_rng(11)
-    values = random.normal(3.0, 2.0, (150, CONTEXT + HORIZON)).astype(np.float32).astype(np.float64)
-    if missing != "none":
-        values[random.random(values.shape) < 0.2] = np.nan
-    if missing == "whole windows":
-        values[0, CONTEXT:] = np.nan  # no target
-        values[1, :CONTEXT] = 5.0  # no seasonal error
-        values[2, :CONTEXT] = np.nan
-        values[2, CONTEXT - 1] = 1.0  # no pair a season apart
-        values[3, CONTEXT:] = 0.0
-    quantiles = np.sort(random.normal(3.0, 2.0, (150, HORIZON, len(LEVELS))).astype(np.float32), axis=-1)
-    return values[:, :CONTEXT], values[:, CONTEXT:], quantiles.astype(np.float64)
+def made_windows(seed: int) -> tuple[Array, Array, Array]:
+    """Targets (N, H) with gaps, sorted quantiles (N, H, Q) and scales (N,), one of them zero."""
+    random = np.random.default_rng(seed)
+    count = int(random.integers(2, 30))
+    target = random.normal(1.0, 2.0, (count, HORIZON))
+    target[random.random(target.shape) < 0.2] = np.nan
+    target[-1, 0] = 1.0  # something is observed
+    quantiles = np.sort(random.normal(1.0, 2.0, (count, HORIZON, len(LEVELS))), axis=-1)
+    scale = random.random(count) + 0.1
+    scale[0] = 0.0
+    return target, quantiles, scale
 
 
-def gluonts_errors(contexts: Array, targets: Array, quantiles: Array) -> dict[str, Any]:
-    """Errors of the same windows as gluonts' `evaluate_forecasts` gives them, with GIFT-Eval's options."""
-    pytest.importorskip("gluonts", reason="the comparison needs gluonts, the extra `gluonts`")
-    import pandas as pd
-    from gluonts.dataset.common import ListDataset
-    from gluonts.dataset.split import split
-    from gluonts.ev import metrics
-    from gluonts.model.evaluation import evaluate_forecasts
-    from gluonts.model.forecast import QuantileForecast
-
-    series = np.concatenate([contexts, targets], axis=1)
-    entries = [{"item_id": str(i), "start": "2024-01-01", "target": row} for i, row in enumerate(series)]
-    _, template = split(ListDataset(entries, freq="h"), offset=-HORIZON)
-    forecasts = [
-        QuantileForecast(
-            forecast_arrays=row.T,
-            forecast_keys=[str(level) for level in LEVELS],
-            start_date=pd.Period("2024-01-02 16:00", freq="h"),
-            item_id=str(i),
-        )
-        for i, row in enumerate(quantiles)
-    ]
-    table = evaluate_forecasts(
-        forecasts,
-        test_data=template.generate_instances(HORIZON),
-        metrics=[
-            metrics.MASE(),
-            metrics.MAE(),
-            metrics.MSE(forecast_type="0.5"),
-            metrics.MeanWeightedSumQuantileLoss(quantile_levels=list(LEVELS)),
-            metrics.SumQuantileLoss(q=0.3),
-            metrics.Coverage(q=0.9),
-        ],
-        axis=None,
-        mask_invalid_label=True,
-        allow_nan_forecast=False,
-        seasonality=SEASON,
-    )
-    return dict(table.iloc[0])
+@given(seeds)
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_perfect_forecast_has_no_error(name: str, seed: int) -> None:
+    target, _, scale = made_windows(seed)
+    perfect = np.repeat(np.nan_to_num(target)[..., None], len(LEVELS), axis=-1)
+    assert MEASURES[name](target, perfect, scale) == 0.0
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("missing", ["none", "steps", "whole windows"])
-def test_every_error_is_that_of_gluonts(missing: str) -> None:
-    contexts, targets, quantiles = made_windows(missing)
-    expected = gluonts_errors(contexts, targets, quantiles)
-    scale = np.array([seasonal_error(context, SEASON) for context in contexts])
-    median, low = quantiles[..., 4], np.full_like(targets, -np.inf)
-    assert mase(targets, median, scale) == pytest.approx(expected["MASE[0.5]"], rel=1e-6)
-    assert mae(targets, median) == pytest.approx(expected["MAE[0.5]"], rel=1e-6)
-    assert mse(targets, median) == pytest.approx(expected["MSE[0.5]"], rel=1e-6)
-    assert crps(targets, quantiles) == pytest.approx(expected["mean_weighted_sum_quantile_loss"], rel=1e-6)
-    loss = np.nansum(quantile_loss(targets, quantiles, LEVELS)[..., 2])
-    assert loss == pytest.approx(expected["sum_quantile_loss[0.3]"], rel=1e-6)
-    if missing == "none":  # gluonts counts a missing target as not covered and ours leaves it out
-        assert coverage(targets, low, quantiles[..., 8]) == pytest.approx(expected["coverage[0.9]"], rel=1e-6)
+@given(seeds, st.floats(1e-6, 1e6))
+@pytest.mark.parametrize("name", SCALE_FREE)
+def test_the_unit_of_a_series_changes_no_relative_error(name: str, seed: int, factor: float) -> None:
+    target, quantiles, scale = made_windows(seed)
+    expected = MEASURES[name](target, quantiles, scale)
+    assert MEASURES[name](target * factor, quantiles * factor, scale * factor) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("season, steps", [(1, 9), (4, 9), (9, 9), (12, 9)])
-def test_the_seasonal_error_is_that_of_gluonts_for_every_length(season: int, steps: int) -> None:
-    stats = pytest.importorskip("gluonts.ev.ts_stats", reason="the comparison needs gluonts, the extra `gluonts`")
-    context = np.random.default_rng(2).normal(size=steps)
-    ours = seasonal_error(context, season)
-    np.testing.assert_allclose(ours, np.nan if season == steps else stats.seasonal_error(context, season)[0])
+@given(seeds)
+@pytest.mark.parametrize("name", MEASURES)
+def test_the_order_of_the_windows_changes_nothing(name: str, seed: int) -> None:
+    target, quantiles, scale = made_windows(seed)
+    order = np.random.default_rng(seed + 1).permutation(len(target))
+    expected = MEASURES[name](target, quantiles, scale)
+    assert MEASURES[name](target[order], quantiles[order], scale[order]) == pytest.approx(expected, rel=1e-12)
+
+
+@given(seeds)
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_missing_target_takes_no_part_whatever_is_forecast_for_it(name: str, seed: int) -> None:
+    target, quantiles, scale = made_windows(seed)
+    other = np.where(np.isnan(target)[..., None], quantiles + 1e3, quantiles)
+    assert MEASURES[name](target, other, scale) == MEASURES[name](target, quantiles, scale)
+
+
+@given(seeds)
+def test_the_mean_squared_error_is_at_least_the_squared_mean_absolute_error(seed: int) -> None:
+    target, quantiles, _ = made_windows(seed)
+    median = quantiles[..., MEDIAN]
+    assert mse(target, median) >= mae(target, median) ** 2 * (1 - 1e-12)
+
+
+@given(seeds, st.floats(0.01, 0.99))
+def test_the_interval_score_is_the_loss_of_its_two_quantiles(seed: int, alpha: float) -> None:
+    target, quantiles, _ = made_windows(seed)
+    ends = quantiles[..., [0, -1]]
+    losses = quantile_loss(target, ends, (alpha / 2, 1 - alpha / 2)).sum(axis=-1) / alpha
+    np.testing.assert_allclose(interval_score(target, ends[..., 0], ends[..., 1], alpha), losses, rtol=1e-9)
+
+
+def test_the_loss_at_one_half_is_the_absolute_error() -> None:
+    target, quantiles, _ = made_windows(0)
+    loss = quantile_loss(target, quantiles, LEVELS)[..., MEDIAN]
+    np.testing.assert_allclose(loss, metrics.absolute_error(target, quantiles[..., MEDIAN]))
+
+
+def test_errors_of_entries_have_the_shape_of_the_target_and_its_gaps() -> None:
+    target, quantiles, scale = made_windows(3)
+    median = quantiles[..., MEDIAN]
+    for measure in (metrics.absolute_error, metrics.squared_error, metrics.percentage_error):
+        np.testing.assert_array_equal(np.isnan(measure(target, median)), np.isnan(target))
+    below = covered(target, quantiles)
+    assert below.shape == quantiles.shape
+    np.testing.assert_array_equal(np.isnan(below).all(axis=-1), np.isnan(target))
+    scaled = metrics.in_seasonal_errors(metrics.absolute_error(target, median), scale)
+    assert np.isnan(scaled[0]).all() and not np.isnan(scaled[-1]).all()
 
 
 def test_coverage_counts_the_observed_values_and_the_ends_of_the_interval() -> None:
@@ -110,18 +141,33 @@ def test_coverage_counts_the_observed_values_and_the_ends_of_the_interval() -> N
     assert coverage(target, np.zeros((1, 4)), np.ones((1, 4))) == pytest.approx(2 / 3)
 
 
+def test_quantiles_of_the_law_that_targets_follow_are_calibrated_and_too_narrow_ones_are_not() -> None:
+    target = np.arange(1, 1001).reshape(-1, 10) / 1000  # uniform
+    exact = np.broadcast_to(np.array(LEVELS), (*target.shape, len(LEVELS)))
+    assert calibration_error(target, exact) == pytest.approx(0.0, abs=1e-12)
+    assert calibration_error(target, np.full_like(exact, 0.5)) == pytest.approx(np.abs(0.5 - np.array(LEVELS)).mean())
+
+
 def test_errors_are_unknown_where_nothing_is_observed() -> None:
-    nothing = np.full((2, 3), np.nan)
-    zeros = np.zeros((2, 3))
-    assert np.isnan([mae(nothing, zeros), mse(nothing, zeros), coverage(nothing, zeros, zeros)]).all()
-    assert np.isnan(mase(zeros, zeros, np.zeros(2)))
-    assert np.isnan([crps(nothing, np.zeros((2, 3, 9))), crps(zeros, np.ones((2, 3, 9)))]).all()
+    nothing, zeros = np.full((2, 3), np.nan), np.zeros((2, 3, 9))
+    assert np.isnan([measure(nothing, zeros, np.ones(2)) for measure in MEASURES.values()]).all()
     assert np.isnan(seasonal_error(np.full(9, np.nan), 2))
 
 
+def test_errors_are_unknown_where_what_they_are_relative_to_is_zero() -> None:
+    target, quantiles, nowhere = np.zeros((2, 3)), np.ones((2, 3, 9)), np.zeros(2)
+    for name in ("mase", "msis", "scaled loss", "crps", "nd", "mape"):
+        assert np.isnan(MEASURES[name](target, quantiles, nowhere)), name
+    assert np.isnan(smape(target, np.zeros((2, 3))))
+    assert smape(target, np.ones((2, 3))) == 2.0
+
+
 def test_a_forecast_with_nan_is_refused() -> None:
-    with pytest.raises(DataError, match="1 NaN"):
-        mae(np.zeros((1, 2)), np.array([[1.0, np.nan]]))
+    target, quantiles = np.zeros((1, 2)), np.zeros((1, 2, 9))
+    quantiles[0, 1] = np.nan
+    for measure in MEASURES.values():
+        with pytest.raises(DataError, match="NaN; a model must forecast every step"):
+            measure(target, quantiles, np.ones(1))
 
 
 def test_the_geometric_mean_is_that_of_ratios() -> None:
