@@ -187,3 +187,13 @@ def test_a_list_of_sets_is_a_table_that_can_be_narrowed() -> None:
     assert every.to_frame().set_index("name").loc["ETTh1", "where"] == "to download"
     with pytest.raises(UnknownName, match="roles are"):
         tsfm.list_datasets(role="test")
+
+
+def test_a_folder_of_gluonts_is_a_set_by_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / "m4"
+    (folder / "train").mkdir(parents=True)
+    (folder / "metadata.json").write_text('{"freq": "D", "prediction_length": 2}')
+    (folder / "train" / "data.json").write_text('{"start": "2024-01-01", "target": [1, 2, 3], "item_id": "a"}\n')
+    panel = tsfm.load_dataset(folder)
+    assert panel.ids == ["a"] and panel.season == [7]
+    assert len(data_hash(folder)) == 64

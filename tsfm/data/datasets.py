@@ -3,6 +3,7 @@
     tsfm.load_dataset("ETTh1")         a set of the registry, wherever it lies (tsfm.data.shelf)
     tsfm.load_dataset("sales.toml")    a person's own file with a card: `tsfm datasets describe sales.csv`
     tsfm.load_dataset("sales.csv")     a person's own file as it stands
+    tsfm.load_dataset("data/m4/")      a folder that GluonTS's repository wrote
 
 A parquet file in $TSFM_DATA/eval or $TSFM_DATA/pretrain needs no card: its columns say all (item_id, start, freq,
 target). Reading parquet needs pyarrow, the extra `data`.
@@ -79,6 +80,9 @@ def located(name: Named, folder: str | Path | None, offline: bool) -> tuple[str,
     stray = None if isinstance(name, Card) else without_card(str(name))
     if stray is not None:
         return PARQUET_READER, [stray], None
+    repository = None if isinstance(name, Card) else gluonts_files(Path(name).expanduser())
+    if repository:
+        return "gluonts", repository, None
     card = load_card(name)
     reader, paths = files_of(card, where, offline)
     return reader, paths, card
@@ -95,6 +99,15 @@ def without_card(name: str) -> Path | None:
         paths = [root / split / f"{name}.parquet" for split in SPLITS]
         return next((path for path in paths if path.is_file()), None)
     return None
+
+
+def gluonts_files(folder: Path) -> list[Path]:
+    """The files of a folder that GluonTS's repository wrote, none where it is no such folder."""
+    from tsfm.data.formats.gluonts_repository import is_repository
+
+    if not folder.is_dir() or not is_repository(folder):
+        return []
+    return sorted(path for path in folder.rglob("*.json*") if path.is_file())
 
 
 def own_file(name: Named) -> Path | None:
