@@ -18,7 +18,19 @@ HERE = Path(__file__).resolve().parent
 RESULTS, PUBLISHED = HERE / "results", HERE / "published"
 
 NUMBERS = ("mase", "crps", "naive_mase", "naive_crps", "seconds")
-NEEDED = ("model", "suite", "task", "domain", "frequency", "term", "parameters", "licence", "windows", "error", *NUMBERS)
+NEEDED = (
+    "model",
+    "suite",
+    "task",
+    "domain",
+    "frequency",
+    "term",
+    "parameters",
+    "licence",
+    "windows",
+    "error",
+    *NUMBERS,
+)
 PUBLISHED_COLUMNS = ("dataset", "model", "mase", "crps", "params_if_known", "leakage")
 
 WORDS = {"S": "second", "T": "minute", "MIN": "minute", "H": "hour", "D": "day", "B": "business day", "W": "week"}
@@ -68,7 +80,7 @@ class Model:
     @property
     def seconds_per_thousand(self) -> float | None:
         """Seconds for 1,000 forecasts over all that was measured, None where nobody did."""
-        rows = [score.row for score in self.scores.values() if score.row]
+        rows = [score.row for score in self.scores.values() if score.row.get("seconds")]
         forecasts = sum(int(row["windows"]) for row in rows)
         return 1000 * sum(float(row["seconds"]) for row in rows) / forecasts if forecasts else None
 
@@ -132,9 +144,12 @@ def read_results(path: Path, suite: str, tasks: dict[str, Task]) -> list[Model]:
         if row["error"]:
             models[name] = replace(model, failed={**model.failed, row["task"]: row["error"]})
             continue
-        values = [_required(row, column, path, line) for column in NUMBERS[:4]]
-        _required(row, "seconds", path, line)
-        models[name] = replace(model, scores={**model.scores, row["task"]: Score(*values, row)})
+        mase, crps, naive_mase, naive_crps = (_required(row, column, path, line) for column in NUMBERS[:4])
+        for column in ("windows", "seconds"):
+            _required(row, column, path, line)
+        models[name] = replace(
+            model, scores={**model.scores, row["task"]: Score(mase, crps, naive_mase, naive_crps, row)}
+        )
     return [replace(model, leak=_leak(model.scores)) for model in models.values()]
 
 
@@ -200,7 +215,9 @@ def _pair(row: Mapping[str, str], path: Path, line: int) -> tuple[float, float]:
 def _required(row: Mapping[str, str], column: str, path: Path, line: int) -> float:
     value = _number(row[column])
     if row[column] and (value is None or value < 0):
-        raise DataError(f"{path.name}, line {line}: {column} is {row[column]!r}, no error measure; mend or drop the line")
+        raise DataError(
+            f"{path.name}, line {line}: {column} is {row[column]!r}, no error measure; mend or drop the line"
+        )
     return math.nan if value is None else value
 
 

@@ -1,0 +1,81 @@
+// What a reader chooses, and the whole page drawn from it.
+"use strict";
+
+function controls(suite, tasks) {
+  const fill = (name, options) => {
+    const select = document.querySelector(`#filters [name=${name}]`);
+    select.innerHTML = options.map(([value, text]) => `<option value="${safe(value)}">${safe(text)}</option>`).join("");
+    select.value = STATE[name];
+    select.parentElement.hidden = options.length < 2;
+    select.parentElement.style.display = options.length < 2 ? "none" : "";
+  };
+  fill("suite", DATA.suites.map((one) => [one.name, one.name.replaceAll("_", " ")]));
+  const scopes = [["measured", suite.benchmark ? `measured by this project (${suite.measured})` : `all ${suite.measured}`]];
+  if (suite.tasks.length > suite.measured) scopes.push(["all", `all ${suite.tasks.length}, published models only`]);
+  fill("scope", scopes);
+  for (const name of DIMENSIONS) {
+    const values = suite.orders[name].filter((value) => value && tasks.some((task) => suite.tasks[task][name] === value));
+    fill(name, values.length < 2 ? [] : [["", "all"], ...values.map((value) => [value, value])]);
+  }
+  for (const name of ["source", "q"]) {
+    const control = document.querySelector(`#filters [name=${name}]`);
+    if (control !== document.activeElement) control.value = STATE[name];
+  }
+  document.querySelector("#filters [name=leak]").checked = STATE.leak === "hide";
+  for (const name of ["by", "metric"]) document.querySelector(`[name=${name}]`).value = STATE[name];
+}
+
+function standfirst(suite, found, tasks, shown) {
+  const sets = new Set(tasks.map((task) => suite.tasks[task].group)).size;
+  const whole = suite.tasks.length;
+  const count = `${found.models.length} models on ${tasks.length} configurations of ${sets} data set${sets === 1 ? "" : "s"}`;
+  const warning = tasks.length < whole && suite.benchmark ? `<strong>${tasks.length} of ${whole} configurations: no rank on the whole benchmark follows.</strong> ` : "";
+  byId("title").textContent = suite.title;
+  byId("standfirst").innerHTML = `${warning}${count}; ${shown} shown.`;
+}
+
+function remarks(suite, found, tasks) {
+  const name = (model) => suite.models[model].name;
+  const parts = [];
+  if (found.leftOut.length) parts.push(`Not compared, measured on too few of these configurations: ${found.leftOut.map(([model, count]) => `${name(model)} (${count})`).join(", ")}.`);
+  if (found.dropped.length) parts.push(`Left out because a compared model has no result there: ${found.dropped.map((task) => suite.tasks[task].name).join(", ")}.`);
+  if (new Set(tasks.map((task) => suite.tasks[task].group)).size < FEWEST_GROUPS) parts.push("No intervals: fewer than three data sets.");
+  parts.push("Ranks and wins are among all compared models, hidden ones too. Mean rank and wins say the same on two scales.");
+  byId("remarks").textContent = parts.join(" ");
+}
+
+function draw() {
+  const suite = DATA.suites.find((one) => one.name === STATE.suite) || DATA.suites[0];
+  const universe = suite.tasks.map((_, task) => task).slice(0, STATE.scope === "all" ? undefined : suite.measured);
+  const found = compare(suite, universe);
+  const tasks = found.tasks.filter((task) => DIMENSIONS.every((name) => !STATE[name] || suite.tasks[task][name] === STATE[name]));
+  const wanted = STATE.q.toLowerCase();
+  const lines = standings(suite, found.models, tasks).filter(({ model }) => {
+    const { name, ours, leak } = suite.models[model];
+    return name.toLowerCase().includes(wanted) && !(STATE.leak === "hide" && leak === "yes") &&
+      (!STATE.source || ours === (STATE.source === "ours"));
+  });
+  controls(suite, found.tasks);
+  standfirst(suite, found, tasks, lines.length);
+  remarks(suite, found, tasks);
+  table(byId("standings-table"), "sort", standingsColumns(suite, lines), lines, kindOf(suite));
+  scatter(suite, lines);
+  for (const id of ["parts", "detail"]) byId(id).hidden = !lines.length;
+  if (!lines.length) return;
+  partsTable(suite, found.models, tasks, lines);
+  detail(suite, found.models, tasks);
+}
+
+byId("filters").hidden = false;
+byId("filters").onsubmit = (event) => event.preventDefault();
+byId("filters").onreset = (event) => { event.preventDefault(); history.replaceState(null, "", "#"); draw(); };
+document.addEventListener("input", ({ target }) => {
+  if (target.type === "checkbox") write({ [target.name]: target.checked ? target.value : "" });
+  else if (target.name === "suite") write({ suite: target.value, scope: "", term: "", domain: "", frequency: "", model: "", sort: "", parts: "" });
+  else if (target.name) write({ [target.name]: target.value, ...(target.name === "by" ? { parts: "" } : {}) });
+});
+addEventListener("hashchange", draw);
+document.addEventListener("click", ({ target }) => {
+  if (target.closest("a.model")) setTimeout(() => byId("detail").scrollIntoView());
+});
+draw();
