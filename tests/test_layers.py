@@ -36,6 +36,7 @@ ROOT_MODULES = {
         "costs",
         "gluonts_predictor",
         "inference",
+        "leaks",
         "loading",
         "packing",
     },

@@ -4,7 +4,9 @@
                    "weights": {"dtype": "int8" | "bfloat16" | "float32", "sha256": of model.safetensors}, ...}
 
 Further keys (licence, description, what it was trained on) are kept as they are. A model without weights has
-`"weights": null` and no weights file. Nothing is ever unpickled.
+`"weights": null` and no weights file. Nothing is ever unpickled. `"fingerprints": {"file": ..., "sha256": ...}` names
+the file by which training series are recognised (tsfm/leaks.py); it lies in the folder, or beside it, where models of
+the same training data share it.
 """
 
 import dataclasses
@@ -100,8 +102,21 @@ def read(folder: Path) -> tuple[Any, dict[str, Any]]:
     return model.eval(), card
 
 
-def write(model: Any, card: Mapping[str, Any], folder: Path) -> Path:
-    """Write a checkpoint folder that appears complete or not at all; one that is there already is replaced."""
+def fingerprint_file(card: Mapping[str, Any], folder: Path | None) -> Path | None:
+    """Return the fingerprints that a card names: in its folder, beside it, or in the package; None if not there."""
+    entry = card.get("fingerprints")
+    if not entry:
+        return None
+    places = [*([folder, folder.parent] if folder else []), Path(str(files("tsfm") / "pretrained"))]
+    paths = [place / Path(entry["file"]).name for place in places]
+    return next((path for path in paths if path.is_file() and sha256(path) == entry["sha256"]), None)
+
+
+def write(model: Any, card: Mapping[str, Any], folder: Path, fingerprints: Path | None = None) -> Path:
+    """Write a checkpoint folder that appears complete or not at all; one that is there already is replaced.
+
+    A copy of the file `fingerprints` goes with it, unless the same file lies beside the folder.
+    """
     if folder.exists() and not (folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))):
         raise DataError(f"{folder} exists and is not a checkpoint folder; give a new or an empty one")
     try:
@@ -114,6 +129,8 @@ def write(model: Any, card: Mapping[str, Any], folder: Path) -> Path:
         fresh.mkdir()
         content = {**card, "weights": write_weights(model, card, fresh / WEIGHTS)}
         (fresh / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
+        if fingerprints is not None and not same_content(fingerprints, folder.parent / fingerprints.name):
+            shutil.copyfile(fingerprints, fresh / fingerprints.name)
         if folder.exists():
             folder.rename(working / "old")
         fresh.rename(folder)
@@ -139,6 +156,11 @@ def new_card(model: Any) -> dict[str, Any]:
         raise UnknownName(f"{type(model).__name__} is not registered; decorate it with @tsfm.register(name) to save it")
     config = dataclasses.asdict(model.config) if hasattr(model, "config") else {}
     return {"architecture": names[0], "format": FORMAT, "config": config, "weights": None}
+
+
+def same_content(path: Path, other: Path) -> bool:
+    """Tell whether `other` is a file of the same bytes."""
+    return other.is_file() and sha256(path) == sha256(other)
 
 
 def sha256(path: Path) -> str:

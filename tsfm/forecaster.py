@@ -34,6 +34,7 @@ from tsfm.prediction import Forecast, Provenance
 
 if TYPE_CHECKING:
     from tsfm.gluonts_predictor import GluonTSPredictor
+    from tsfm.leaks import LeakReport
 
 # H horizon, Q quantile levels.
 
@@ -47,6 +48,7 @@ class Forecaster:
 
     name       what it was loaded as
     card       the content of its config.json
+    folder     that it was loaded from, if any
     precision  of its large matrix products, as torch names it
     """
 
@@ -58,10 +60,11 @@ class Forecaster:
         device: torch.device | str = "cpu",
         precision: str = "float32",
         card: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
     ):
         self.model, self.name, self.precision = model, name, precision
         self.device = torch.device(device)
-        self.card = dict(card or {})
+        self.card, self.folder = dict(card or {}), folder
 
     def __repr__(self) -> str:
         return f"Forecaster({self.name!r}, device={str(self.device)!r}, precision={self.precision!r})"
@@ -175,7 +178,22 @@ class Forecaster:
         if not isinstance(folder, str | os.PathLike):
             raise DataError(f"folder={folder!r} is no path; give one such as 'my-model'")
         card = self.card or checkpoints.new_card(self.model)
-        return checkpoints.write(self.model, card, Path(folder))
+        return checkpoints.write(self.model, card, Path(folder), checkpoints.fingerprint_file(card, self.folder))
+
+    def seen_in_training(
+        self,
+        data: Any,
+        *,
+        id: str | None = None,
+        time: str | None = None,
+        target: str | list[str] | None = None,
+        freq: str | None = None,
+    ) -> "LeakReport":
+        """Tell which series of `data` (anything that can be forecast) stood in the training data (tsfm/leaks.py)."""
+        from tsfm.leaks import seen_in_training
+
+        panel = to_panel(data, id=id, time=time, target=target, freq=freq, errors="skip")
+        return seen_in_training(self, zip(panel.ids, panel.values, strict=True))
 
     def as_gluonts(self, prediction_length: int) -> "GluonTSPredictor":
         """Return a predictor for GluonTS's own tools, such as `gluonts.model.evaluate_model`."""

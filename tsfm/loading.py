@@ -154,4 +154,6 @@ def place(name: str, folder: Path | None, device: torch.device, precision: str) 
         dtype = kernels.choose_precision(device, precision)
         model.set_precision(dtype)
     shown = name if folder is None or name in embedded() else str(folder)
-    return Forecaster(model, shown, device=device, precision=str(dtype).removeprefix("torch."), card=card)
+    return Forecaster(
+        model, shown, device=device, precision=str(dtype).removeprefix("torch."), card=card, folder=folder
+    )

@@ -1,6 +1,7 @@
 """Folders of runs: open one with its data, branch one off another, write the model that it gave."""
 
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tsfm.checkpoints import new_card, write
 from tsfm.data.datasets import read_parquet
 from tsfm.errors import DataError
+from tsfm.leaks import carry
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.training.checkpoint import load_state, save_state, write_text
 from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config
@@ -29,15 +31,25 @@ def open_run(folder: Path, config: RunConfig) -> Trainer:
 
 def real_sets(data: tuple[str, ...]) -> list[list[NDArray[np.float64]]]:
     """Series of every parquet file in the folders named; the word "synthetic" names none."""
-    sets: list[list[NDArray[np.float64]]] = []
+    return [series_of(path) for path in real_files(data)]
+
+
+def real_files(data: tuple[str, ...]) -> list[Path]:
+    """The parquet files in the folders named."""
+    found: list[Path] = []
     for name in data:
         if name == "synthetic":
             continue
         files = sorted(Path(name).expanduser().glob("*.parquet"))
         if not files:
             raise DataError(f"--data {name}: no parquet file there; name a folder of sets, or 'synthetic'")
-        sets += [[series.values for series in read_parquet(path)] for path in files]
-    return sets
+        found += files
+    return found
+
+
+def series_of(path: Path) -> list[NDArray[np.float64]]:
+    """Values of the series of a parquet file."""
+    return [series.values for series in read_parquet(path)]
 
 
 def start_branch(source: Path, target: Path, steps: int) -> None:
@@ -89,7 +101,10 @@ def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
 
 
 def write_model(model: MoEDecoder, folder: Path, run: Path) -> Path:
-    """Write a model folder that `tsfm.load` reads, blocks in int8, with the run's facts in its config.json."""
+    """Write a model folder that `tsfm.load` reads, blocks in int8, with the run's facts in its config.json.
+
+    With it goes a file by which users recognise its training series (tsfm/leaks.py).
+    """
     config, (step, seconds) = read_config(run), progress_of(run)
     card = new_card(model) | {
         "weights": {"dtype": "int8"},
@@ -107,7 +122,9 @@ def write_model(model: MoEDecoder, folder: Path, run: Path) -> Path:
             "sets": licences(config.data),
         },
     }
-    return write(model.eval(), card, folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        path, entry = carry({path.stem: series_of(path) for path in real_files(config.data)}, Path(scratch))
+        return write(model.eval(), card | {"fingerprints": entry}, folder, path)
 
 
 def progress_of(run: Path) -> tuple[int, float]:
