@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from tsfm import plotting
 from tsfm.errors import DataError, UnknownName
@@ -24,6 +21,9 @@ from tsfm.plotting import HISTORY, LEAST_HISTORY, PANEL_SIZE, QUIET, ForecastFig
 from tsfm.prediction import count, ends
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from tsfm.evaluation.backtest_report import Backtest
 
 # Okabe and Ito's colours (2008), the first for the seasonal naive forecast.
@@ -47,7 +47,7 @@ def plot(
     last: int | None,
     max_series: int,
     title: str | None,
-) -> Figure:
+) -> "Figure":
     """Draw a backtest; `Backtest.plot` documents the arguments."""
     series = chosen_series(backtest, ids, max_series)
     colours = {
@@ -93,14 +93,14 @@ def all_colours(backtest: "Backtest") -> dict[str, str]:
     return {BASELINE: BASELINE_COLOUR, **found}
 
 
-def lay_out(series: int, bars: int) -> tuple[Figure, list[Axes], Axes | None]:
+def lay_out(series: int, bars: int) -> "tuple[Figure, list[Axes], Axes | None]":
     """A figure with one axes a series, up to three below each other, and one for the skill where there is any."""
     columns = 1 if series <= ONE_COLUMN else 2
     rows = math.ceil(series / columns)
     panel = 2.9 if series == 1 else PANEL_SIZE[1]
     low = 0.5 + BAR_HEIGHT * bars if bars else 0.0
     size = (WIDTH if columns == 1 else WIDE, panel * rows + low + 0.7)
-    figure = ForecastFigure(figsize=size, layout="constrained", dpi=110)
+    figure: Figure = ForecastFigure(figsize=size, layout="constrained", dpi=110)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
     heights = [panel] * rows + ([low] if bars else [])
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
@@ -108,7 +108,7 @@ def lay_out(series: int, bars: int) -> tuple[Figure, list[Axes], Axes | None]:
     return figure, axes, figure.add_subplot(grid[rows, :]) if bars else None
 
 
-def draw_series(backtest: "Backtest", position: int, axis: Axes, colours: dict[str, str], newest: int) -> None:
+def draw_series(backtest: "Backtest", position: int, axis: "Axes", colours: dict[str, str], newest: int) -> None:
     """One series: what happened, and over it the newest windows of every model."""
     rows = np.flatnonzero(backtest.cut.series == position)[-newest:]
     index, horizon = backtest.panel.past_index(position), backtest.horizon
@@ -119,12 +119,14 @@ def draw_series(backtest: "Backtest", position: int, axis: Axes, colours: dict[s
     alone = plotting._alone(shown)
     axis.plot(at[begin:end], shown, color=HISTORY, lw=1.2, label="actual", zorder=2.6)
     axis.plot(at[begin:end][alone], shown[alone], ".", color=HISTORY, ms=4, zorder=2.6)
+    # The best is drawn last, on top of the others.
+    order = sorted(colours, key=lambda name: -backtest.table["mase"][name])
     for row in rows:
         start = int(backtest.cut.cutoff[row])
         axis.axvline(at[start - 1], color=QUIET, lw=0.6, ls=(0, (1, 3)), zorder=1)
-        for name, colour in colours.items():
+        for name in order:
             opacity = 0.0 if name == BASELINE else FAN if len(colours) <= FEW_MODELS else FAN_OF_MANY
-            style = {"color": colour, "label": name if row == rows[0] else None}
+            style = {"color": colours[name], "label": name if row == rows[0] else None}
             draw_window(backtest, name, int(row), axis, at[start : start + horizon], opacity, style)
     plotting._style(axis, index)
     medians = [backtest.quantile(name, 0.5)[rows].ravel() for name in colours]
@@ -132,7 +134,7 @@ def draw_series(backtest: "Backtest", position: int, axis: Axes, colours: dict[s
     plotting._entitle(axis, backtest.names.label(position))
 
 
-def limit(axis: Axes, values: Floats) -> None:
+def limit(axis: "Axes", values: Floats) -> None:
     """Keep a fan that is far wider than all else from making all else flat."""
     low, high = float(values.min()), float(values.max())
     room = ROOM * (high - low)
@@ -142,7 +144,7 @@ def limit(axis: Axes, values: Floats) -> None:
 
 
 def draw_window(
-    backtest: "Backtest", name: str, row: int, axis: Axes, at: Any, opacity: float, style: dict[str, Any]
+    backtest: "Backtest", name: str, row: int, axis: "Axes", at: Any, opacity: float, style: dict[str, Any]
 ) -> None:
     """Median and, unless that is invisible, 80 % interval of one window by one model."""
     low, high = (backtest.quantile(name, level)[row] for level in ends(0.8))
@@ -158,8 +160,10 @@ def draw_window(
     axis.plot(at, median, marker=dot, ms=3, lw=1.7, zorder=3, **style)
 
 
-def draw_skill(backtest: "Backtest", skills: "pd.Series[Any]", axis: Axes, colours: dict[str, str]) -> None:
+def draw_skill(backtest: "Backtest", skills: "pd.Series[Any]", axis: "Axes", colours: dict[str, str]) -> None:
     """A bar a model from 0, which is the seasonal naive forecast, with the 95 % interval."""
+    from matplotlib.ticker import PercentFormatter
+
     down = np.arange(len(skills))[::-1]
     axis.axvline(0, color=BASELINE_COLOUR, lw=1.4, ls=(0, (4, 2)), zorder=3)
     for name, place in zip(skills.index, down, strict=True):
@@ -170,7 +174,7 @@ def draw_skill(backtest: "Backtest", skills: "pd.Series[Any]", axis: Axes, colou
             axis.plot([max(low, LOWEST_SKILL), high], [place, place], color=HISTORY, lw=1.4, zorder=4)
         edge = max(0.0, value, high if high == high else value)
         axis.annotate(
-            percent(value),
+            percent(value) + (" (bar cut)" if value < LOWEST_SKILL else ""),
             (edge, place),
             xytext=(5, 0),
             textcoords="offset points",
@@ -192,7 +196,7 @@ def draw_skill(backtest: "Backtest", skills: "pd.Series[Any]", axis: Axes, colou
     axis.set_title(title, loc="left", fontsize=10, color=HISTORY)
 
 
-def dress(figure: Figure, axes: Sequence[Axes], backtest: "Backtest", title: str | None, shown: int) -> None:
+def dress(figure: "Figure", axes: "Sequence[Axes]", backtest: "Backtest", title: str | None, shown: int) -> None:
     """Title and one legend for the whole figure."""
     given = len(np.unique(backtest.cut.series))
     if title is None:
@@ -201,9 +205,10 @@ def dress(figure: Figure, axes: Sequence[Axes], backtest: "Backtest", title: str
         if shown < given:
             title += f", {shown} of {given:,} series"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=HISTORY, parse_math=False)
-    handles, labels = axes[0].get_legend_handles_labels()
+    handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    labels = [name for name in ("actual", *backtest.models) if name in handles]
     figure.legend(
-        handles,
+        [handles[name] for name in labels],
         labels,
         loc="outside lower center",
         ncols=min(4, len(labels)),
