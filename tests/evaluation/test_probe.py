@@ -26,7 +26,7 @@ SUITE = load_suite("synthetic_probe")
 MANY = 3000
 DAY = (Season(24),)
 CYCLE = (2 * 0.98 * np.cos(2 * np.pi / 20), -(0.98**2))
-PLAIN = Probe(context=60, horizon=12, seed=3, series=MANY, seasons=DAY)
+PLAIN = Probe(past=60, horizon=12, seed=3, series=MANY, seasons=DAY)
 
 LAWS = {
     "gaussian": replace(PLAIN, law=Gaussian(0.5)),
@@ -187,7 +187,7 @@ def test_a_task_of_the_suite_gives_windows_of_its_shape_and_its_own_hash(task) -
     windows = list(probe_windows(task))
     assert len(windows) == 64
     for _, context, target, optimal in windows:
-        assert context.shape == (task.context,)
+        assert context.shape == (read_probe(task).past,)
         assert target.shape == (task.horizon,)
         assert optimal.shape == (task.horizon, len(LEVELS))
         assert np.isfinite(target).all()
@@ -197,6 +197,15 @@ def test_a_task_of_the_suite_gives_windows_of_its_shape_and_its_own_hash(task) -
 
 def season_of_law(task) -> int:  # type: ignore[no-untyped-def]
     return int(getattr(read_probe(task).law, "period", 1))
+
+
+def test_a_shorter_context_is_cut_from_the_same_series() -> None:
+    whole, cut = SUITE[0], replace(SUITE[0], context=100)
+    for (_, context, *rest), (_, shorter, *same) in zip(probe_windows(whole), probe_windows(cut), strict=True):
+        np.testing.assert_array_equal(shorter, context[-100:])
+        np.testing.assert_array_equal(rest[0], same[0])
+        np.testing.assert_array_equal(rest[1], same[1])
+    assert probe_hash(whole) == probe_hash(cut)
 
 
 def test_the_suite_is_thirty_two_different_sets() -> None:
@@ -257,6 +266,6 @@ def test_the_picture_of_series_has_one_panel_each() -> None:
     ],
 )
 def test_a_wrong_entry_is_named(wrong: dict[str, object], message: str) -> None:
-    entry = {"name": "own", "dataset": "probe", "protocol": "generated", "horizon": 8, "season": 1, "context": 64}
+    entry = {"name": "own", "dataset": "probe", "protocol": "generated", "horizon": 8, "season": 1, "past": 64}
     with pytest.raises(DataError, match=message):
         list(probe_windows(read_task({**entry, "seed": 1, **wrong})))

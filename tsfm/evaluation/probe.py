@@ -84,13 +84,14 @@ class Missing:
 class Probe:
     """A recipe of series; everything random in it follows from `seed`.
 
+    past         steps before the cut
     level        of each series between a half and one and a half times this
     multiplied   seasons are shares of the level and the trend, and swell with them
     outliers     where the future is thrown too, the law is none, gaussian or student
     missing      the last steps that a law with memory needs are always observed, so that the optimum is known
     """
 
-    context: int
+    past: int
     horizon: int
     seed: int
     series: int = 64
@@ -105,8 +106,8 @@ class Probe:
 
     def __post_init__(self) -> None:
         """Refuse what has no known optimum."""
-        if min(self.context, self.horizon, self.series) < 1:
-            raise DataError(f"{self} has no series, context or horizon; each is at least 1")
+        if min(self.past, self.horizon, self.series) < 1:
+            raise DataError(f"{self} has no series, past or horizon; each is at least 1")
         if self.outliers and self.law.memory:
             raise DataError(f"outliers hide the state of {self.law}; take a law without memory")
         if self.outliers and self.outliers.future and not isinstance(self.law, Exact | Gaussian | Student):
@@ -132,7 +133,7 @@ def generate(probe: Probe, levels: Sequence[float] = LEVELS, split: str = "test"
     if split not in SPLITS:
         raise UnknownName(f"no split {split!r}; there are {', '.join(SPLITS)}")
     random = np.random.default_rng((probe.seed, SPLITS.index(split)))
-    cut, steps = probe.context, probe.context + probe.horizon
+    cut, steps = probe.past, probe.past + probe.horizon
     signal = draw_signal(probe, random)  # (N, T)
     values = probe.law.draw(random, signal)
     if probe.outliers is not None and probe.outliers.future:
@@ -151,12 +152,12 @@ def generate(probe: Probe, levels: Sequence[float] = LEVELS, split: str = "test"
 
 def draw_signal(probe: Probe, random: np.random.Generator) -> Array:
     """The noise-free part, (N, T)."""
-    steps = probe.context + probe.horizon
+    steps = probe.past + probe.horizon
     base = np.repeat(probe.level * random.uniform(0.5, 1.5, (probe.series, 1)), steps, axis=1)
     if probe.trend is not None:
-        base = base + probe.trend.draw(random, probe.series, probe.context, steps)
+        base = base + probe.trend.draw(random, probe.series, probe.past, steps)
     if probe.shift is not None:
-        base = base + probe.shift.draw(random, probe.series, probe.context, steps)
+        base = base + probe.shift.draw(random, probe.series, probe.past, steps)
     seasons = np.zeros_like(base)
     for season in probe.seasons:
         seasons = seasons + season.draw(random, probe.series, steps)
@@ -166,8 +167,6 @@ def draw_signal(probe: Probe, random: np.random.Generator) -> Array:
 def read_probe(task: "Task") -> Probe:
     """Return the recipe of a suite's task: `Probe`'s fields as TOML, `seasons` a list, `law` with its `kind`."""
     entry = dict(task.law)
-    if task.context is None:
-        raise DataError(f"task {task.name!r} has no context; say how many steps to make, such as context = 512")
     law = dict(entry.pop("law", {"kind": "none"}))
     kind = law.pop("kind", None)
     if kind not in LAWS:
@@ -178,16 +177,20 @@ def read_probe(task: "Task") -> Probe:
     for name, made in kinds.items():
         if name in entry:
             parts[name] = _made(task, made, entry.pop(name))
-    return _made(task, Probe, {"context": task.context, "horizon": task.horizon, **entry, **parts})
+    return _made(task, Probe, {"horizon": task.horizon, **entry, **parts})
 
 
 def probe_windows(
     task: "Task", split: str = "test", levels: Sequence[float] = LEVELS
 ) -> Iterator[tuple[str, Array, Array, Array]]:
-    """Yield (series_id, context (C,), target (H,), optimal (H, Q)) of each series of a task."""
+    """Yield (series_id, context (C,), target (H,), optimal (H, Q)) of each series of a task.
+
+    A task's `context` cuts what a model is given; series and optimum, which knows all of the past, stay as they are.
+    """
     made = generate(read_probe(task), levels, split)
-    for position in range(len(made.context)):
-        yield f"{task.name} {position}", made.context[position], made.target[position], made.optimal[position]
+    first = max(0, made.context.shape[1] - task.context) if task.context else 0
+    for position, context in enumerate(made.context):
+        yield f"{task.name} {position}", context[first:], made.target[position], made.optimal[position]
 
 
 def probe_hash(task: "Task") -> str:
