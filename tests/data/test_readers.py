@@ -65,7 +65,7 @@ def test_parquet_with_a_series_a_row_is_read(tmp_path):
     ("name", "content", "words"),
     [
         ("a.csv", "", "cannot be read as CSV"),
-        ("a.xlsx", "x", "is no file that can be read"),
+        ("a.xlsx", "x", "is no file that can be read; give a path that ends in .csv.*parquet.*tsf"),
         ("a.parquet", "x", "cannot be read as parquet"),
     ],
 )
@@ -75,9 +75,15 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, name, co
         read_table(tmp_path / name)
 
 
-def test_a_file_that_is_not_there_is_an_error_that_says_where_it_was_looked_for():
-    with pytest.raises(DataError, match=r"no file 'absent.csv'.*looked for in"):
-        read_table("absent.csv")
+@pytest.mark.parametrize("name", ["absent.csv", "absent.tsf", "absent.zip"])
+def test_a_file_that_is_not_there_is_an_error_that_says_where_it_was_looked_for(name):
+    with pytest.raises(DataError, match=rf"no file '{name}'.*looked for in"):
+        read_table(name)
+
+
+def test_a_zip_of_one_csv_is_read_as_that(tmp_path):
+    LONG.to_csv(tmp_path / "sales.zip", index=False, compression={"method": "zip", "archive_name": "sales.csv"})
+    assert to_panel(tmp_path / "sales.zip").ids == ["a", "b"]
 
 
 @pytest.mark.parametrize("content", ["2024-01-01,1\n2024-01-02,2\n", "1\n2\n3\n", "1.5,2\n3,4\n", "31.12.2023;5\n"])

@@ -27,9 +27,10 @@ def kind_of(file: Path) -> str:
 @contextmanager
 def open_packed(file: Path) -> Iterator[Any]:
     """The bytes of a file as a stream of lines, unpacked where its name says so; damage is a `DataError`."""
+    member = _member(file) if file.suffix.lower() == ".zip" else ""
     try:
-        if file.suffix.lower() == ".zip":
-            with zipfile.ZipFile(file) as archive, archive.open(_member(file)) as stream:
+        if member:
+            with zipfile.ZipFile(file) as archive, archive.open(member) as stream:
                 yield stream
         else:
             with OPENERS.get(file.suffix.lower(), open)(file, "rb") as stream:
@@ -45,7 +46,9 @@ def _member(file: Path) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
-    except zipfile.BadZipFile as error:
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {str(file)!r}; check the path") from error
+    except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{str(file)!r} is no zip archive: {error}; fetch it again") from error
     if len(names) != 1:
         shown = ", ".join(names[:5]) or "none"

@@ -22,12 +22,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """The frame in a CSV, parquet or tsf file, packed or not; the kind is told by the name."""
     file = Path(path).expanduser()
     kind = kind_of(file)
-    if kind not in TEXT + PARQUET + TSF:
+    absent = not file.is_file()
+    if kind not in TEXT + PARQUET + TSF and not (absent and file.suffix.lower() == ".zip"):
         known = ", ".join(TEXT + PARQUET + TSF)
         raise DataError(
             f"{str(path)!r} is no file that can be read; give a path that ends in {known}, or the data themselves"
         )
-    if not file.is_file():
+    if absent:
         raise DataError(f"there is no file {str(path)!r}; check the path (it is looked for in {Path.cwd()})")
     if kind in TSF:
         from tsfm.data.formats.tsf import tsf_frame
@@ -62,7 +63,8 @@ def read_csv(file: Path, encoding: str = "utf-8") -> pd.DataFrame:
         lines = head[0].fillna("").astype(str).tolist()
         separator = max(SEPARATORS, key=lambda mark: lines[0].count(mark))
         decimal = "," if separator != "," and _has_decimal_commas(lines[1:], separator) else "."
-        frame = pd.read_csv(file, sep=separator, decimal=decimal, encoding=encoding)
+        # pandas' quicker parser may be wrong in the last bit, and parquet would tell another forecast.
+        frame = pd.read_csv(file, sep=separator, decimal=decimal, encoding=encoding, float_precision="round_trip")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{str(file)!r} is not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8, or give "

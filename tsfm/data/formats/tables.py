@@ -76,7 +76,7 @@ def _named(path: Path) -> pd.DataFrame:
 def _nameless(path: Path) -> pd.DataFrame:
     """A table of numbers alone; its columns are named by their positions."""
     try:
-        return pd.read_csv(path, header=None)
+        return pd.read_csv(path, header=None, float_precision="round_trip")
     except (pd.errors.ParserError, ValueError) as error:
         raise DataError(f"{str(path)!r} cannot be read as CSV: {error}; fetch it again") from error
 
@@ -107,8 +107,9 @@ def _numbers(path: Path, column: Any, name: str) -> Any:
     bad = bad if len(bad) else np.flatnonzero(np.isinf(values))
     if len(bad):
         row = int(bad[0])
+        shown = column.iloc[row].item() if isinstance(column.iloc[row], np.generic) else column.iloc[row]
         raise DataError(
-            f"{path.name}: column {name!r} has {column.iloc[row]!r} in row {row}, which is no finite number; "
+            f"{path.name}: column {name!r} has {shown!r} in row {row}, which is no finite number; "
             "make it one, or list the columns to read in the card: target = [...]"
         )
     return values
