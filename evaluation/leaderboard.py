@@ -81,8 +81,10 @@ def show(suite: Suite, options: argparse.Namespace, console: Console) -> None:
     for sentence in page.named(found):
         console.print(sentence, soft_wrap=True, markup=False)
     for model in suite.models:
-        for task, why in model.failed.items():
-            console.print(f"{model.name} failed on {task}: {why}", soft_wrap=True, markup=False)
+        if model.failed:
+            first = next(iter(model.failed.values()))
+            sentence = f"No result of {model.name} on {page.shortened(list(model.failed))}; the first says: {first}"
+            console.print(sentence, soft_wrap=True, markup=False)
     console.print(
         f"In brackets: 95 % intervals over data sets. Two models are compared by --against NAME. "
         f"Highlighted: measured here; the others are published{f' ({suite.source})' if suite.source else ''}.",

@@ -5,11 +5,12 @@ function controls(suite, tasks) {
   const fill = (name, options) => {
     const select = document.querySelector(`#filters [name=${name}]`);
     select.innerHTML = options.map(([value, text]) => `<option value="${safe(value)}">${safe(text)}</option>`).join("");
-    select.value = STATE[name];
+    select.value = name === "suite" ? suite.name : STATE[name];
+    if (select.selectedIndex < 0) select.selectedIndex = 0;
     select.parentElement.hidden = options.length < 2;
     select.parentElement.style.display = options.length < 2 ? "none" : "";
   };
-  fill("suite", DATA.suites.map((one) => [one.name, one.name.replaceAll("_", " ")]));
+  fill("suite", DATA.suites.map((one) => [one.name, one.title]));
   const scopes = [["measured", suite.benchmark ? `measured by this project (${suite.measured})` : `all ${suite.measured}`]];
   if (suite.tasks.length > suite.measured) scopes.push(["all", `all ${suite.tasks.length}, published models only`]);
   fill("scope", scopes);
@@ -28,8 +29,9 @@ function controls(suite, tasks) {
 function standfirst(suite, found, tasks, shown) {
   const sets = new Set(tasks.map((task) => suite.tasks[task].group)).size;
   const whole = suite.tasks.length;
-  const count = `${found.models.length} models on ${tasks.length} configurations of ${sets} data set${sets === 1 ? "" : "s"}`;
-  const warning = tasks.length < whole && suite.benchmark ? `<strong>${tasks.length} of ${whole} configurations: no rank on the whole benchmark follows.</strong> ` : "";
+  const plural = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+  const count = `${plural(found.models.length, "model")} on ${plural(tasks.length, "configuration")} of ${plural(sets, "data set")}`;
+  const warning = tasks.length < whole ? `<strong>${tasks.length} of ${whole} configurations: no rank on the whole benchmark follows.</strong> ` : "";
   byId("title").textContent = suite.title;
   byId("standfirst").innerHTML = `${warning}${count}; ${shown} shown.`;
 }
@@ -44,11 +46,15 @@ function remarks(suite, found, tasks) {
   byId("remarks").textContent = parts.join(" ");
 }
 
+const current = () => DATA.suites.find((one) => one.name === STATE.suite) || DATA.suites[0];
+// A part that the suite does not have, from an old or mistyped address, filters nothing.
+const wantedPart = (suite, name) => (suite.orders[name].includes(STATE[name]) ? STATE[name] : "");
+
 function draw() {
-  const suite = DATA.suites.find((one) => one.name === STATE.suite) || DATA.suites[0];
+  const suite = current();
   const universe = suite.tasks.map((_, task) => task).slice(0, STATE.scope === "all" ? undefined : suite.measured);
   const found = compare(suite, universe);
-  const tasks = found.tasks.filter((task) => DIMENSIONS.every((name) => !STATE[name] || suite.tasks[task][name] === STATE[name]));
+  const tasks = found.tasks.filter((task) => DIMENSIONS.every((name) => !wantedPart(suite, name) || suite.tasks[task][name] === STATE[name]));
   const wanted = STATE.q.toLowerCase();
   const lines = standings(suite, found.models, tasks).filter(({ model }) => {
     const { name, ours, leak } = suite.models[model];

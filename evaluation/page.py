@@ -85,8 +85,9 @@ def warning(found: Comparison) -> str:
 def counted(found: Comparison) -> str:
     """Who is compared on what, in a sentence."""
     sets = len({task.group for task in found.tasks})
-    plural = "" if sets == 1 else "s"
-    return f"{len(found.models)} models on {len(found.tasks)} configurations of {sets} data set{plural}."
+    parts = ((len(found.models), "model"), (len(found.tasks), "configuration"), (sets, "data set"))
+    models, tasks, groups = (f"{count} {word}{'' if count == 1 else 's'}" for count, word in parts)
+    return f"{models} on {tasks} of {groups}."
 
 
 def named(found: Comparison) -> list[str]:
@@ -127,7 +128,7 @@ def cells(line: Standing) -> list[str]:
         model.name,
         *(skill(metric) for metric in METRICS),
         *(f"{line.rank[metric]:.1f}" for metric in METRICS),
-        f"{100 * line.wins:.0f} %",
+        f"{100 * line.wins:.0f} %" if math.isfinite(line.wins) else "",
         size(model.parameters),
         "" if seconds is None else f"{seconds:.2g}" if seconds < 100 else f"{seconds:.0f}",
         "ours" if model.ours else "published",
@@ -140,7 +141,7 @@ def size(parameters: float | None) -> str:
     """Write 4,140,000 as "4.14 M"; 0 where nothing is learned, nothing where nobody said."""
     if parameters is None:
         return ""
-    for unit, letter in ((1e6, " M"), (1e3, " k")):
+    for unit, letter in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
         if parameters >= unit:
             return f"{parameters / unit:.3g}{letter}"
     return f"{parameters:.0f}"
@@ -191,10 +192,9 @@ def about(model: Model) -> str:
         f"on {'; '.join(made['hardware'])}" if made["hardware"] else "",
     ]
     sampled = [task for task, score in model.scores.items() if _sampled(score.row)]
-    failed = [f"{task} ({why})" for task, why in model.failed.items()]
     sentences = [", ".join(part for part in parts if part) + "."]
     sentences += [f"On a sample of the windows only: {shortened(sampled)}."] if sampled else []
-    sentences += [f"Failed: {shortened(failed)}."] if failed else []
+    sentences += [f"No result on {shortened(list(model.failed))}."] if model.failed else []
     return " ".join(sentences)
 
 

@@ -3,7 +3,8 @@
 
 const FRAME = { left: 46, right: 730, top: 12, bottom: 400, zero: 84, start: 130 };
 
-// Texts beside their points, ours first; one that would cover a point or another text is left out (its title stays).
+// Texts beside their points, ours first and farther off at the end of a line where it must be; another one that would
+// cover a point or a text is left out (its title stays).
 function labels(points) {
   const boxes = points.map((point) => [point.x - 5, point.y - 5, point.x + 5, point.y + 5]);
   const free = (box) => box[0] > FRAME.left && box[2] < FRAME.right + 60 && box[1] > 0 && box[3] < FRAME.bottom &&
@@ -11,12 +12,14 @@ function labels(points) {
   return [...points].sort((one, other) => other.ours - one.ours).map((point) => {
     const width = point.name.length * (point.ours ? 6.5 : 5.8) + 3;
     const places = [[8, 4, "start"], [-8, 4, "end"], [0, -9, "middle"], [0, 17, "middle"], [7, -7, "start"], [7, 14, "start"], [-7, -7, "end"], [-7, 14, "end"]];
-    for (const [dx, dy, anchor] of places) {
+    const far = [34, 48, 62, 76, 90].flatMap((dy) => [[0, dy, "middle"], [0, 6 - dy, "middle"]]);
+    for (const [dx, dy, anchor] of point.ours ? [...places, ...far] : places) {
       const left = point.x + dx - (anchor === "end" ? width : anchor === "middle" ? width / 2 : 0);
       const box = [left, point.y + dy - 10, left + width, point.y + dy + 3];
       if (free(box)) {
         boxes.push(box);
-        return { point, text: `<text x="${(point.x + dx).toFixed(1)}" y="${(point.y + dy).toFixed(1)}" text-anchor="${anchor}">${safe(point.name)}</text>` };
+        const line = Math.abs(dy) < 20 ? "" : `<path class="leader" d="M${point.x.toFixed(1)} ${point.y.toFixed(1)}v${dy > 0 ? dy - 12 : dy + 5}"/>`;
+        return { point, text: `${line}<text x="${(point.x + dx).toFixed(1)}" y="${(point.y + dy).toFixed(1)}" text-anchor="${anchor}">${safe(point.name)}</text>` };
       }
     }
     return { point, text: "" };

@@ -2,7 +2,7 @@
 "use strict";
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const START = { suite: DATA.suites[0].name, scope: "measured", sort: "-crps", by: "domain", metric: "crps", duels: "crps", tasks: "name", parts: "-all" };
+const START = { suite: DATA.suites[0].name, scope: "measured", sort: "-crps", by: "domain", metric: "crps", duels: "-crps", tasks: "name", parts: "-all" };
 const DIMENSIONS = ["term", "domain", "frequency"];
 const STATE = new Proxy({}, { get: (_, key) => read().get(key) ?? START[key] ?? "" });
 const byId = (id) => document.getElementById(id);
@@ -36,7 +36,7 @@ const kindOf = (suite) => (line) => [suite.models[line.model].ours && "ours", /^
 function size(parameters) {
   if (parameters == null) return "";
   if (parameters === 0) return "0";
-  const [unit, letter] = parameters >= 1e6 ? [1e6, "M"] : [1e3, "k"];
+  const [unit, letter] = parameters >= 1e9 ? [1e9, "B"] : parameters >= 1e6 ? [1e6, "M"] : [1e3, "k"];
   return Number((parameters / unit).toPrecision(3)) + " " + letter;
 }
 
@@ -55,7 +55,7 @@ function table(element, state, columns, lines, kind = () => "") {
     const sort = one === column ? ` aria-sort="${down ? "descending" : "ascending"}"` : "";
     const hint = one.hint ? ` title="${safe(one.hint)}"` : "";
     const css = [one.text && "text", one.pin && "pin"].filter(Boolean).join(" ");
-    return `<th scope="col" class="${css}"${sort}${hint}><button type="button" data-key="${safe(one.key)}">${safe(one.head)}</button>${one.below ? `<small>${safe(one.below)}</small>` : ""}</th>`;
+    return `<th scope="col" class="${css}"${sort}${hint}><button type="button" data-key="${safe(one.key)}"${one.below ? ` aria-label="${safe(`${one.head} ${one.below}`)}"` : ""}>${safe(one.head)}</button>${one.below ? `<small>${safe(one.below)}</small>` : ""}</th>`;
   });
   const body = sorted.map((line, place) => `<tr class="${kind(line)}">${columns.map((one) => {
     const css = [one.text && "text", one.pin && "pin", one.css && one.css(line)].filter(Boolean).join(" ");
@@ -95,11 +95,11 @@ function standingsColumns(suite, shown) {
   return [
     { key: "model", head: "Model", text: true, pin: true, value: (line) => name(line).name, cell: (line) => modelLink(suite, line.model) },
     skill("crps"), skill("mase"),
-    { key: "rank", head: "Rank, CRPS", hint: "Mean rank over the configurations, 1 is best", value: (line) => line.rank.crps, cell: (line) => fixed(line.rank.crps, 1) },
-    { key: "rank_mase", head: "Rank, MASE", hint: "Mean rank over the configurations, 1 is best", value: (line) => line.rank.mase, cell: (line) => fixed(line.rank.mase, 1) },
-    { key: "wins", head: "Wins", down: true, hint: "Share of duels won on CRPS, over configurations and other models; ties count half", value: (line) => line.wins, cell: (line) => fixed(100 * line.wins, 0) + " %" },
+    { key: "rank", head: "Rank", below: "CRPS", hint: "Mean rank over the configurations, 1 is best", value: (line) => line.rank.crps, cell: (line) => fixed(line.rank.crps, 1) },
+    { key: "rank_mase", head: "Rank", below: "MASE", hint: "Mean rank over the configurations, 1 is best", value: (line) => line.rank.mase, cell: (line) => fixed(line.rank.mase, 1) },
+    { key: "wins", head: "Wins", below: "CRPS", down: true, hint: "Share of duels won on CRPS, over configurations and other models; ties count half", value: (line) => line.wins, cell: (line) => (Number.isFinite(line.wins) ? fixed(100 * line.wins, 0) + " %" : "") },
     { key: "parameters", head: "Parameters", value: (line) => name(line).parameters, cell: (line) => size(name(line).parameters) },
-    { key: "seconds", head: "s / 1,000", hint: "Seconds for 1,000 forecasts, on the hardware named in the notes", value: (line) => name(line).seconds, cell: (line) => timed(name(line).seconds) },
+    { key: "seconds", head: "Seconds", below: "per 1,000", hint: "Seconds for 1,000 forecasts, on the hardware named in the notes", value: (line) => name(line).seconds, cell: (line) => timed(name(line).seconds) },
     { key: "source", head: "Source", text: true, value: (line) => (name(line).ours ? "a" : "b"), cell: (line) => (name(line).ours ? "ours" : "published") },
     { key: "licence", head: "Licence", text: true, value: (line) => name(line).licence, cell: (line) => safe(name(line).licence) },
     { key: "leak", head: "Leak", text: true, hint: "Whether test data were in training", value: (line) => name(line).leak, cell: (line) => (name(line).leak === "yes" ? '<span class="flag">yes</span>' : safe(name(line).leak)) },
@@ -129,6 +129,7 @@ function detail(suite, models, tasks) {
   select.innerHTML = models.map((model) => `<option value="${safe(keyOf(suite.models[model]))}"${model === mine ? " selected" : ""}>${safe(suite.models[model].name)}${suite.models[model].ours ? ", this project" : ""}</option>`).join("");
   const entry = suite.models[mine];
   byId("about").textContent = entry.about;
+  byId("against").hidden = models.length < 2;
   const duel = (metric) => ({
     key: metric, head: metric.toUpperCase() + " ratio", value: (line) => line.ratio[metric], cell: (line) => `${fixed(line.ratio[metric])} ${range(line.low[metric], line.high[metric])}`,
     css: (line) => (line.high[metric] < 1 || line.low[metric] > 1) && "sure",

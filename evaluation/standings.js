@@ -96,7 +96,7 @@ function standings(suite, models, tasks) {
     });
   }
   // On every task a model beats those that rank below it, a tie counting half.
-  for (const line of lines) line.wins = models.length > 1 ? (models.length - line.rank.crps) / (models.length - 1) : 0.5;
+  for (const line of lines) line.wins = models.length > 1 ? (models.length - line.rank.crps) / (models.length - 1) : NaN;
   return lines;
 }
 

@@ -47,7 +47,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Standing:
-    """One line of the table; intervals are NaN where there are fewer than three data sets."""
+    """One line of the table; intervals are NaN for fewer than three data sets, `wins` for one model alone."""
 
     model: Model
     skill: dict[str, float]
@@ -127,7 +127,7 @@ def standings(models: Sequence[Model], tasks: Sequence[Task]) -> list[Standing]:
             low=at({metric: both[0] for metric, both in ends.items()}, m),
             high=at({metric: both[1] for metric, both in ends.items()}, m),
             rank=at(places, m),
-            wins=float((wins[m].sum() - 0.5) / others) if len(models) > 1 else 0.5,
+            wins=float((wins[m].sum() - 0.5) / others) if len(models) > 1 else math.nan,
         )
         for m, model in enumerate(models)
     ]
