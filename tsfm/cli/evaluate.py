@@ -54,6 +54,7 @@ def evaluate(
         )
         headings, *rows = board.cells()
         table = Table(*headings, title=f"{entrant.name} on {suite}, {split} windows", box=box.SIMPLE_HEAD)
+        table.columns[0].no_wrap = True
         for column in table.columns[1:]:
             column.justify = "right"
         for row in rows:

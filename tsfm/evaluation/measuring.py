@@ -9,7 +9,7 @@ import numpy as np
 
 from tsfm.data.datasets import data_hash, load_series
 from tsfm.errors import DataError
-from tsfm.evaluation import protocol
+from tsfm.evaluation import probe, protocol
 from tsfm.evaluation.contenders import Predict
 from tsfm.evaluation.metrics import Array, seasonal_error
 from tsfm.evaluation.tally import ASKED, Tally
@@ -163,8 +163,6 @@ def count_in(tally: Tally, chunk: Sequence[Window], quantiles: Array) -> None:
 def all_windows(task: Task, split: str) -> Iterator[Window]:
     """Yield the windows of all series in file order."""
     if task.protocol == "generated":
-        from tsfm.evaluation import probe
-
         for series_id, context, target, optimal in probe.probe_windows(task, split, ASKED):
             yield Window(series_id, context, target, seasonal_error(context, task.season), optimal)
         return
@@ -241,7 +239,5 @@ def ratio(value: float, baseline: float) -> float:
 def task_hash(task: Task) -> str:
     """Hash of the data that the task reads, as rows quote it."""
     if task.protocol == "generated":
-        from tsfm.evaluation import probe
-
         return probe.probe_hash(task)
     return data_hash(task.dataset)

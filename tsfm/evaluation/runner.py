@@ -70,7 +70,8 @@ def evaluate(
         if path is not None:
             stored[task.name] = as_stored(rows[-1])
             write_csv(path, [stored[name] for name in order if name in stored])
-    return Scoreboard(rows, standardised=all(task.protocol == "sliding" for task in chosen))
+    protocols = {task.protocol for task in chosen}
+    return Scoreboard(rows, protocols.pop() if len(protocols) == 1 else "rolling")
 
 
 def file_name(suite: str, split: str, model: str) -> str:

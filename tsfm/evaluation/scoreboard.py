@@ -19,7 +19,7 @@ COLUMNS = (
     *(one.name for one in fields(Measured)),
     *("error", "data_sha256", "seed", "command", "commit", "hardware", "versions"),
 )
-SHOWN = {
+HEADINGS = {
     "windows": "windows",
     "mase": "MASE",
     "crps": "CRPS",
@@ -28,10 +28,16 @@ SHOWN = {
     "coverage80": "80% holds",
     "mase_ratio": "MASE ratio",
     "crps_ratio": "CRPS ratio",
+    "optimal_mase": "best MASE",
+    "optimal_crps": "best CRPS",
     "seconds": "seconds",
 }
-SCALED, STANDARDISED = ("mase", "crps"), ("mse", "mae")
-"""What is looked at first: errors in units of the series, or of values that the task has standardised."""
+SHOWN = {
+    "rolling": ("windows", "mase", "crps", "coverage80", "mase_ratio", "crps_ratio", "seconds"),
+    "sliding": ("windows", "mse", "mae", "coverage80", "mase_ratio", "crps_ratio", "seconds"),
+    "generated": ("windows", "mase", "optimal_mase", "crps", "optimal_crps", "coverage80", "mase_ratio", "crps_ratio"),
+}
+"""What is looked at first, by the protocol of the tasks."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,12 @@ class Summary:
 class Scoreboard:
     """Rows of `tsfm.evaluate`, dicts with the keys `COLUMNS`; what was not measured is None.
 
-    standardised   show MSE and MAE, where it would show MASE and CRPS
+    protocol   of the tasks; it decides which columns the table shows
     """
 
-    def __init__(self, rows: Sequence[Row], standardised: bool = False):
+    def __init__(self, rows: Sequence[Row], protocol: str = "rolling"):
         self.rows = list(rows)
-        hidden = SCALED if standardised else STANDARDISED
-        self.shown = {name: heading for name, heading in SHOWN.items() if name not in hidden}
+        self.shown = SHOWN[protocol]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,7 +102,7 @@ class Scoreboard:
 
     def cells(self) -> list[tuple[str, ...]]:
         """Return the table as text, its headings first; a task that failed has empty cells."""
-        heading = ("task", *self.shown.values())
+        heading = ("task", *(HEADINGS[name] for name in self.shown))
         return [
             heading,
             *((row["task"], *("" if row["error"] else shown(row[name]) for name in self.shown)) for row in self.rows),
