@@ -115,7 +115,7 @@ def overlap(one: Seen, named: Mapping[str, list[str]]) -> str:
     return f"{one.series_id} ({windows}, {one.share:.0%} of its points) in {places}"
 
 
-def check(console: Console) -> int:
+def check(console: Console, out: Path) -> int:
     """Write leak_check.csv; return how many series were seen."""
     training, _ = sets_in("pretrain")
     evaluation, hashes = sets_in("eval")
@@ -140,7 +140,7 @@ def check(console: Console) -> int:
             soft_wrap=True,
         )
     made_by = origin()
-    write_csv(RESULTS / "leak_check.csv", [{**row, **made_by} for row in rows])
+    write_csv(out / "leak_check.csv", [{**row, **made_by} for row in rows])
     return seen
 
 
@@ -191,7 +191,7 @@ ALTERED: Mapping[str, Alter] = {
 }
 
 
-def plant(console: Console) -> None:
+def plant(console: Console, out: Path) -> None:
     """Write leak_check_planted.csv: copies of training series, altered, and how many are found."""
     training, _ = sets_in("pretrain")
     known = gather(values_of(training))
@@ -214,7 +214,7 @@ def plant(console: Console) -> None:
         console.print(text, soft_wrap=True)
     made_by = origin()
     facts = {"sets": len(training), "window": WINDOW, "window_chance": known.chance}
-    write_csv(RESULTS / "leak_check_planted.csv", [{**row, **facts, **made_by} for row in rows])
+    write_csv(out / "leak_check_planted.csv", [{**row, **facts, **made_by} for row in rows])
 
 
 def write_fingerprints(console: Console) -> None:
@@ -237,14 +237,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plant", action="store_true", help="measure how many altered copies are found")
     parser.add_argument("--write-fingerprints", action="store_true", help="write the file that embedded models share")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options, console = parser.parse_args(), Console()
     try:
         if options.write_fingerprints:
             write_fingerprints(console)
         elif options.plant:
-            plant(console)
+            plant(console, options.out)
         else:
-            return int(check(console) > 0)
+            return int(check(console, options.out) > 0)
     except TsfmError as error:
         console.print(f"[red]{error}")
         return 2

@@ -65,7 +65,7 @@ class Seen:
             windows = f"windows of {WINDOW} points that stand there: {self.found:,}"
             return f"series {self.series_id!r} was in the training data: {self.share:.0%} of its points ({windows})"
         stray = f" (windows found: {self.found}, as chance would have it)" if self.found else ""
-        return f"series {self.series_id!r} was not in the training data{stray}"
+        return f"series {self.series_id!r} was not found in the training data{stray}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class LeakReport:
         left = len(self.series) - checked
         lines = [told + (f"; {left:,} cannot be checked" if left else "")]
         if seen:
-            lines += [f"its real training sets: {', '.join(self.sets)}"]
+            lines += [f"the real sets it was trained on: {', '.join(self.sets)}"]
         for verdict in ("yes", "unknown", "no"):
             same = [str(one) for one in self.series if one.verdict == verdict]
             lines += [f"  {sentence}" for sentence in same[:SHOWN]]
