@@ -1,4 +1,4 @@
-"""`evaluation/leak_check.py` names the evaluation series that stand in the pretraining sets, and finds what it planted."""
+"""`evaluation/leak_check.py` names evaluation series that stand in the pretraining sets, and finds what it planted."""
 
 from collections.abc import Callable
 from pathlib import Path
