@@ -26,6 +26,7 @@ ROOT_MODULES = {
         "layouts",
         "plotting",
         "rendering",
+        "tabular",
     },
     "forecaster": {
         "forecaster",

@@ -3,14 +3,16 @@
 import json
 import struct
 from dataclasses import asdict, dataclass
-from html import escape
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from tsfm import registry
+from tsfm import registry, tabular
 from tsfm.checkpoints import CONFIG, WEIGHTS, embedded, read_card, weightless
 from tsfm.packing import SCALE
+
+HEADING = ("name", "kind", "parameters", "size", "licence", "description")
+NUMBERS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,10 @@ class ModelList(list[ModelInfo]):
     """A list of models that prints as a table."""
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return the table as text, its heading first."""
-        heading: tuple[str, ...] = ("name", "kind", "parameters", "size", "licence", "description")
+        """Return the table as text, without its heading (`HEADING`)."""
         return [
-            heading,
-            *(
-                (one.name, one.kind, f"{one.parameters:,}", f"{one.size / 1e6:.1f} MB", one.licence, one.description)
-                for one in self
-            ),
+            (one.name, one.kind, f"{one.parameters:,}", f"{one.size / 1e6:.1f} MB", one.licence, one.description)
+            for one in self
         ]
 
     def to_frame(self) -> Any:
@@ -53,15 +51,10 @@ class ModelList(list[ModelInfo]):
         return pd.DataFrame([asdict(one) for one in self])
 
     def __repr__(self) -> str:
-        rows = self.rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        return "\n".join(line.rstrip() for line in lines)
+        return tabular.as_text(HEADING, self.rows(), NUMBERS)
 
     def _repr_html_(self) -> str:
-        heading, *rows = self.rows()
-        cells = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-        return f"<table><tr>{''.join(f'<th>{cell}</th>' for cell in heading)}</tr>{''.join(cells)}</table>"
+        return tabular.as_html(HEADING, self.rows())
 
 
 def list_models() -> ModelList:

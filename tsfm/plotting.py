@@ -83,7 +83,7 @@ def plot(
     if ax is None:
         _dress(figure, axes, forecast, len(chosen), title)
     elif title is not None:
-        _entitle(axes[0], title)
+        entitle(axes[0], title)
     return figure
 
 
@@ -114,8 +114,8 @@ def _draw(forecast: "Forecast", position: int, axis: Axes, steps: int) -> None:
     """One series: its last `steps` values, then the fans and the median, joined to the last value seen."""
     index = forecast.panel.future_index(position, forecast.horizon)
     past = forecast.panel.values[position][-steps:] if steps > 0 else np.zeros(0)
-    past_at = _positions(forecast.panel.past_index(position)[-steps:] if steps > 0 else index[:0])
-    ahead_at = _positions(index)
+    past_at = time_positions(forecast.panel.past_index(position)[-steps:] if steps > 0 else index[:0])
+    ahead_at = time_positions(index)
     joined = len(past) > 0 and bool(np.isfinite(past[-1]))
     at = np.concatenate([past_at[-1:], ahead_at]) if joined else ahead_at
 
@@ -132,15 +132,15 @@ def _draw(forecast: "Forecast", position: int, axis: Axes, steps: int) -> None:
             axis.fill_between(at, level(low), level(high), color=FORECAST, alpha=opacity, lw=0, label=label)
     if len(past):
         axis.plot(past_at, past, color=HISTORY, lw=1.1, label="history", zorder=2.5)
-        alone = _alone(past)
+        alone = alone_points(past)
         axis.plot(past_at[alone], past[alone], ".", color=HISTORY, ms=4, zorder=2.5)
     dot = "o" if len(at) == 1 else None
     axis.plot(at, level(0.5), color=FORECAST, lw=1.7, marker=dot, label="median", zorder=3)
-    _style(axis, index)
-    _entitle(axis, forecast.label(position))
+    style(axis, index)
+    entitle(axis, forecast.label(position))
 
 
-def _alone(values: Floats) -> NDArray[np.bool_]:
+def alone_points(values: Floats) -> NDArray[np.bool_]:
     """Values between two missing ones: a line does not show them."""
     seen = np.isfinite(values)
     before = np.concatenate([[False], seen[:-1]]) if len(seen) else seen
@@ -149,7 +149,7 @@ def _alone(values: Floats) -> NDArray[np.bool_]:
     return found
 
 
-def _positions(index: "pd.Index[Any]") -> NDArray[Any]:
+def time_positions(index: "pd.Index[Any]") -> NDArray[Any]:
     """Where the steps stand on the axis: local clock time for dates (matplotlib knows no periods), else numbers."""
     if isinstance(index, pd.TimedeltaIndex):
         return index.to_numpy() / np.timedelta64(1, "h")
@@ -160,16 +160,16 @@ def _positions(index: "pd.Index[Any]") -> NDArray[Any]:
     return index.to_numpy()
 
 
-def _entitle(axis: Axes, name: str) -> None:
+def entitle(axis: Axes, name: str) -> None:
     """The name as it is: a dollar sign in it begins no formula."""
-    axis.set_title(_shortened(name), loc="left", fontsize=10, color=HISTORY, parse_math=False)
+    axis.set_title(shortened(name), loc="left", fontsize=10, color=HISTORY, parse_math=False)
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     return name if len(name) <= LONGEST_TITLE else name[: LONGEST_TITLE - 1] + "…"
 
 
-def _style(axis: Axes, index: "pd.Index[Any]") -> None:
+def style(axis: Axes, index: "pd.Index[Any]") -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.spines["bottom"].set_color(QUIET)
     axis.tick_params(colors=QUIET, labelcolor=HISTORY, labelsize=8.5, length=3)
@@ -204,7 +204,7 @@ def _dress(figure: Figure, axes: Sequence[Axes], forecast: "Forecast", shown: in
         if shown == 1 and axes[0].get_title(loc="left"):
             title = f"{axes[0].get_title(loc='left')}: {title}"
     if shown == 1:
-        _entitle(axes[0], "")
+        entitle(axes[0], "")
     handles: dict[str, Any] = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     order = [name for name in ("history", "median", "50% interval", "80% interval") if name in handles]
     if {"50% interval", "80% interval"} <= handles.keys():

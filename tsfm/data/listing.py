@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from html import escape
 from typing import Any
 
 from datasets_registry import ROLES, Card, cards
+from tsfm import tabular
 from tsfm.data.shelf import whereabouts
 from tsfm.errors import UnknownName
 
@@ -28,19 +28,10 @@ class DatasetList(list[Card]):
         return pd.DataFrame([{**asdict(card), "where": whereabouts(card)} for card in self])
 
     def __repr__(self) -> str:
-        rows = [HEADING, *self.rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADING))]
-        lines = []
-        for row in rows:
-            cells = zip(row, widths, range(len(HEADING)), strict=True)
-            shown = [cell.rjust(width) if column in NUMBERS else cell.ljust(width) for cell, width, column in cells]
-            lines.append("  ".join(shown).rstrip())
-        return "\n".join(lines)
+        return tabular.as_text(HEADING, self.rows(), NUMBERS)
 
     def _repr_html_(self) -> str:
-        heading = "".join(f"<th>{name}</th>" for name in HEADING)
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.rows())
-        return f"<table><tr>{heading}</tr>{rows}</table>"
+        return tabular.as_html(HEADING, self.rows())
 
 
 def row_of(card: Card) -> tuple[str, ...]:

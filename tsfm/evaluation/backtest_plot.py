@@ -112,11 +112,11 @@ def draw_series(backtest: "Backtest", position: int, axis: "Axes", colours: dict
     """One series: what happened, and over it the newest windows of every model."""
     rows = np.flatnonzero(backtest.cut.series == position)[-newest:]
     index, horizon = backtest.panel.past_index(position), backtest.horizon
-    at, values = plotting._positions(index), backtest.panel.values[position]
+    at, values = plotting.time_positions(index), backtest.panel.values[position]
     first, end = (int(backtest.cut.cutoff[row]) for row in (rows[0], rows[-1]))
     begin, end = max(0, first - max(2 * horizon, LEAST_HISTORY)), end + horizon
     shown = values[begin:end]
-    alone = plotting._alone(shown)
+    alone = plotting.alone_points(shown)
     axis.plot(at[begin:end], shown, color=HISTORY, lw=1.2, label="actual", zorder=2.6)
     axis.plot(at[begin:end][alone], shown[alone], ".", color=HISTORY, ms=4, zorder=2.6)
     # The best is drawn last, on top of the others.
@@ -128,10 +128,10 @@ def draw_series(backtest: "Backtest", position: int, axis: "Axes", colours: dict
             opacity = 0.0 if name == BASELINE else FAN if len(colours) <= FEW_MODELS else FAN_OF_MANY
             style = {"color": colours[name], "label": name if row == rows[0] else None}
             draw_window(backtest, name, int(row), axis, at[start : start + horizon], opacity, style)
-    plotting._style(axis, index)
+    plotting.style(axis, index)
     medians = [backtest.quantile(name, 0.5)[rows].ravel() for name in colours]
     limit(axis, np.concatenate([shown[np.isfinite(shown)], *medians]))
-    plotting._entitle(axis, backtest.names.label(position))
+    plotting.entitle(axis, backtest.names.label(position))
 
 
 def limit(axis: "Axes", values: Floats) -> None:
@@ -182,7 +182,7 @@ def draw_skill(backtest: "Backtest", skills: "pd.Series[Any]", axis: "Axes", col
             fontsize=8.5,
             color=HISTORY,
         )
-    axis.set_yticks(down, [plotting._shortened(name) for name in skills.index])
+    axis.set_yticks(down, [plotting.shortened(name) for name in skills.index])
     axis.set_xlim(
         min(-0.05, max(LOWEST_SKILL, float(skills.min()) - 0.1)), min(1.0, max(0.3, float(skills.max()) + 0.25))
     )

@@ -7,6 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from tsfm import tabular
 from tsfm.evaluation.measuring import Measured
 from tsfm.evaluation.metrics import geometric_mean
 
@@ -109,18 +110,14 @@ class Scoreboard:
         ]
 
     def __repr__(self) -> str:
-        table = self.cells()
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in table]
+        heading, *rows = self.cells()
         failed = [f"{task}: {reason}" for task, reason in self.failures().items()]
-        return "\n".join([*lines, *failed, str(self.summary())])
+        return "\n".join([tabular.as_text(heading, rows, range(1, len(heading))), *failed, str(self.summary())])
 
     def _repr_html_(self) -> str:
-        names, *rows = self.cells()
-        heading = "".join(f"<th>{name}</th>" for name in names)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        heading, *rows = self.cells()
         failed = "".join(f"<p>{escape(task)}: {escape(why)}</p>" for task, why in self.failures().items())
-        return f"<table><tr>{heading}</tr>{body}</table>{failed}<p>{escape(str(self.summary()))}</p>"
+        return f"{tabular.as_html(heading, rows)}{failed}<p>{escape(str(self.summary()))}</p>"
 
 
 def shown(value: Any) -> str:
