@@ -42,7 +42,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(SOURCES)
 
 bench: $(VENV)/.dev
-	$(BIN)/python evaluation/score.py --split test --model moe-decoder-tiny --out evaluation/results/zero_shot_moe-decoder-tiny.csv
+	for suite in zero_shot classic synthetic_probe; do \
+		$(BIN)/tsfm evaluate --suite $$suite --model moe-decoder-tiny --model seasonal-naive --model naive --model drift \
+			--out evaluation/results || exit 1; done
+	$(BIN)/tsfm evaluate --suite zero_shot --split validation --out evaluation/results
+	OMP_NUM_THREADS=$(WORKERS) $(BIN)/tsfm evaluate --suite long_horizon --out evaluation/results
+	$(BIN)/python evaluation/leaderboard.py
 	OMP_NUM_THREADS=$(WORKERS) $(BIN)/python evaluation/speed.py
 	$(BIN)/python evaluation/speed_synthetic.py
 
