@@ -48,6 +48,7 @@ class RunConfig:
     decay_start    step where the rate starts to fall to zero at `steps`; None: never
     warmup_from    step where the warm-up starts: 0, or the step of the backup that a run was restored from
     mask_share     share of windows with hidden spans
+    mask_spans     the most spans a window may have
     balance_rate   largest step of the experts' balance bias
     balance_weight, logit_weight   of the router's two losses
     """
@@ -66,6 +67,7 @@ class RunConfig:
     router_rate: float = 4e-4
     weight_decay: float = 0.1
     mask_share: float = 0.6
+    mask_spans: int = 2
     balance_rate: float = 0.01
     balance_weight: float = 0.01
     logit_weight: float = 1e-4
@@ -136,7 +138,8 @@ class Trainer:
         values, observed = self.windows.draw(step)
         generator = torch.Generator().manual_seed(self.config.seed * 104_729 + step)
         batch, patches = values.shape[0], values.shape[1] - 1
-        hidden = contiguous_masks(batch, patches, self.config.model.max_ahead, self.config.mask_share, generator)
+        longest, share = self.config.model.max_ahead, self.config.mask_share
+        hidden = contiguous_masks(batch, patches, longest, share, generator, self.config.mask_spans)
         seen = observed[:, :-1] & ~hidden[..., None]
         visible = torch.where(seen, values[:, :-1], 0.0)
         made = self.model.inputs(visible, seen, random_boundaries(patches, generator))
