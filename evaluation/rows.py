@@ -235,7 +235,8 @@ def _parameters(text: str) -> float | None:
 
 
 def _leak(scores: Mapping[str, Score]) -> str:
-    found = {score.row.get("leak", "").strip().lower() for score in scores.values()}
-    if found - {"", "no", "none", "false", "0"}:
+    """One hit marks the model; sets whose series are all too short to be checked do not leave it open."""
+    found = {score.row.get("leak", "").strip().lower() for score in scores.values()} - {""}
+    if found - {"no"}:
         return "yes"
-    return "no" if found and "" not in found else "not checked"
+    return "no" if found else "not checked"

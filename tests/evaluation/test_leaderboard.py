@@ -95,9 +95,9 @@ def test_a_failed_task_is_a_failure_and_not_a_score(tmp_path: Path, nothing: Pat
     assert f"No result on {TASKS[1]}." in page.about(model)
 
 
-def test_one_hit_of_the_leak_check_marks_the_model_and_an_unchecked_row_leaves_it_open(tmp_path: Path, nothing: Path):
-    for leak, said in (("yes: 3 windows", "yes"), ("", "not checked"), ("no", "no")):
-        write_rows(tmp_path, [made_row("m", TASKS[0]), made_row("m", TASKS[1], leak=leak)])
+def test_one_hit_of_the_leak_check_marks_the_model_and_one_checked_row_answers_for_it(tmp_path: Path, nothing: Path):
+    for pair, said in ((("no", "yes: 3 of 21 series"), "yes"), (("", "no"), "no"), (("", ""), "not checked")):
+        write_rows(tmp_path, [made_row("m", task, leak=leak) for task, leak in zip(TASKS, pair, strict=False)])
         assert rows.load("zero_shot", tmp_path, nothing).models[0].leak == said
 
 

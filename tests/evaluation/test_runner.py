@@ -61,6 +61,7 @@ def test_a_row_has_every_column_and_what_made_it(suite: str):
     assert tuple(row) == COLUMNS
     assert (row["suite"], row["model"], row["windows"], row["series"]) == ("airports", "seasonal-naive", 6, 3)
     assert row["mase_ratio"] == pytest.approx(1.0)
+    assert row["leak"] == "no"
     filled = ("domain", "frequency", "data_sha256", "command", "commit", "hardware", "versions", "licence", "split")
     assert all(row[name] for name in filled)
 

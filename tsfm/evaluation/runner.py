@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 
-from tsfm.data.datasets import load_card
+from tsfm.data.datasets import load_card, load_series
 from tsfm.errors import TsfmError
 from tsfm.evaluation.contenders import Contender, contender
 from tsfm.evaluation.measuring import measure, task_hash
 from tsfm.evaluation.results import origin, read_csv, write_csv
 from tsfm.evaluation.scoreboard import COLUMNS, Row, Scoreboard, as_measured, as_stored
+from tsfm.evaluation.statistical import STATISTICAL
 from tsfm.evaluation.tasks import Task, load_suite
+from tsfm.leaks import leaks
 
 SAME = ("task", "weights", "split", "context", "seed", "data_sha256", "commit")
 """What must agree for a row of an earlier call to stand."""
@@ -88,16 +90,27 @@ def described(task: Task, entrant: Contender) -> Row:
     try:
         if task.protocol != "generated":
             card = load_card(task.dataset)
-            row |= {"domain": card.domain, "frequency": card.frequency}
+            row |= {"domain": card.domain, "frequency": card.frequency, "leak": leak_of(task.dataset, entrant)}
         return {**row, "data_sha256": task_hash(task)}
     except TsfmError as error:
         return {**row, "error": str(error)}
 
 
+def leak_of(dataset: str, entrant: Contender) -> str:
+    """Return "no" or "yes: 3 of 21 series" were in the model's training data, "" where that cannot be told."""
+    if entrant.name in STATISTICAL:
+        return "no"  # what is fitted to the context alone has seen nothing before
+    return leaks(((series.series_id, series.values) for series in load_series(dataset)), entrant.forecaster)
+
+
 def attempt(entrant: Contender, task: Task, split: str, most: int | None, progress: bool | None) -> Row:
     """Return the numbers of a row, or why there are none."""
+    failed = getattr(entrant.predict, "failed", 0)
     try:
-        return asdict(measure(entrant.predict, task, split, most, progress))
+        found = measure(entrant.predict, task, split, most, progress)
+        fallen = getattr(entrant.predict, "failed", 0) - failed
+        note = f"{fallen} of {found.windows} windows could not be fitted and got the seasonal naive forecast"
+        return asdict(replace(found, note="; ".join(filter(None, [found.note, note if fallen else ""]))))
     except Exception as error:  # whatever a model does, the other rows stay
         return {"error": str(error) if isinstance(error, TsfmError) else f"{type(error).__name__}: {error}"}
 

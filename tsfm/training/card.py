@@ -83,12 +83,23 @@ def trained_on(card: Mapping[str, Any]) -> list[str]:
         f"{training['steps']:,} steps of {training['tokens_per_step']:,} tokens, {training['tokens']:,} tokens in all "
         f"(a token is a patch of {card['config']['patch']} points): {training['hours']:.1f} hours of "
         f"{training['hardware']}. {100 * (1 - training['real_share']):.0f} % of the windows were synthetic",
-        "(tsfm/data/synthetic), the rest cut from the real sets below; none of them is in the evaluation suite.",
+        "(tsfm/data/synthetic), the rest cut from the real sets below, none of which models are measured on.",
         "",
+        *(fingerprints(card) if "fingerprints" in card else []),
         "| set | licence as its source states it |",
         "|---|---|",
     ]
     return [*lines, *(f"| {entry['name']} | {entry['licence']} |" for entry in training["sets"]), ""]
+
+
+def fingerprints(card: Mapping[str, Any]) -> list[str]:
+    """How to tell whether a series was in the training data, and where what is known of it stands."""
+    return [
+        f"`tsfm check data.csv --model NAME` says which series of yours were in them: {card['fingerprints']['file']} "
+        f"keeps {card['fingerprints']['windows']:,} hashes of their windows.",
+        "Copies of evaluation series that were found in them are listed in evaluation/results/leak_check.csv.",
+        "",
+    ]
 
 
 def limits() -> list[str]:
