@@ -11,6 +11,7 @@ ROLES = ("pretrain", "evaluate", "demo", "own")
 TRAINING = ("allowed", "never")
 FOLDERS = {"pretrain": "pretrain", "evaluate": "eval"}
 REQUIRED = ("name", "title", "source", "licence", "role", "training", "why", "frequency", "season", "horizon", "reader")
+NAMES = ("gift_eval", "target", "withheld")
 COUNTS = {"season": 1, "horizon": 1, "series": 0, "points": 0, "missing": 0}  # the least of each
 NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -58,6 +59,7 @@ class Card:
     series, points       counts, `missing` of the points are NaN; 0 where nobody has counted
     gift_eval            configurations of GIFT-Eval that are this set, such as "ett1/H"
     splits               of the long-horizon literature, None elsewhere
+    withheld             series that stand in an evaluation set too, whole or in part: training leaves them out
     id, time, target     columns that the reader needs, empty where it finds them itself
     home                 folder of a person's own card, "" for the cards of the registry
     """
@@ -83,6 +85,7 @@ class Card:
     id: str = ""
     time: str = ""
     target: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
     note: str = ""
     files: tuple[File, ...] = ()
     home: str = ""
@@ -132,7 +135,7 @@ def card_from(entries: dict[str, Any], file: str, home: str = "") -> Card:
     for key, value in entries.items():
         check_kind(key, value, file)
     entries = dict(entries)
-    for key in ("gift_eval", "target"):
+    for key in NAMES:
         entries[key] = tuple(entries.get(key, ()))
     entries["files"] = tuple(file_from(one, file) for one in entries.get("files", ()))
     entries["splits"] = splits_from(entries["splits"], file) if "splits" in entries else None
@@ -154,7 +157,7 @@ def check_kind(key: str, value: Any, file: str) -> None:
     if key in COUNTS:
         if not isinstance(value, int) or isinstance(value, bool) or value < COUNTS[key]:
             raise CardError(f"card {file}: {key} = {value!r}; give a whole number of at least {COUNTS[key]}")
-    elif key in ("gift_eval", "target"):
+    elif key in NAMES:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise CardError(f"card {file}: {key} = {value!r}; give a list of names")
     elif key == "files":

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datasets_registry import load_card
 from tsfm.data.windows import WindowConfig
 from tsfm.leaks import FILE
 from tsfm.loading import load
 from tsfm.models.moe_decoder import MoEDecoderConfig
-from tsfm.training.runs import open_run, write_model
+from tsfm.training.runs import open_run, series_of, write_model
 from tsfm.training.trainer import RunConfig
 
 MODEL = MoEDecoderConfig(width=32, depth=1, heads=2, shared_width=16, expert_width=8, experts=4, patch=16)
@@ -57,3 +58,12 @@ def test_models_of_the_same_data_share_the_file_beside_their_folders(sets: Path,
 def test_a_model_of_synthetic_data_has_seen_no_series(tmp_path: Path):
     report = load(released(tmp_path, ("synthetic",))).seen_in_training(SERIES)
     assert (report.seen, report.checked, report.sets) == ([], [0, 1], ())
+
+
+@pytest.mark.data
+def test_a_new_run_leaves_out_what_stands_in_an_evaluation_set(data_folder: Path):
+    pytest.importorskip("pyarrow", reason="parquet needs pyarrow, the extra `data`")
+    for name in ("tsdl", "gapminder_yearly"):
+        path = data_folder / "pretrain" / f"{name}.parquet"
+        whole, kept = series_of(path, withhold=False), series_of(path, withhold=True)
+        assert len(whole) - len(kept) == len(load_card(name).withheld) > 0

@@ -38,7 +38,7 @@ def pretrain(
         raise DataError(f"--preset {preset} is not known; presets are {', '.join(PRESETS)}")
     home = folder.expanduser()
     config = RunConfig(
-        model=PRESETS[preset], data=tuple(data.split(",")), seed=seed, threads=threads, compiled=compiled
+        PRESETS[preset], data=tuple(data.split(",")), withhold=True, seed=seed, threads=threads, compiled=compiled
     )
     config = replace(config, decay_share=decay).with_steps(steps)
     if branch:

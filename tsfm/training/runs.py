@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datasets_registry import load_card, names
 from tsfm.checkpoints import new_card, write
 from tsfm.data.datasets import read_parquet
 from tsfm.errors import DataError
@@ -26,12 +27,12 @@ def open_run(folder: Path, config: RunConfig) -> Trainer:
     """The run of a folder: as it was begun where it exists, else a new one with `config`."""
     if (folder / "run.json").exists():
         config = read_config(folder)
-    return Trainer(folder, config, real_sets(config.data))
+    return Trainer(folder, config, list(real_sets(config).values()))
 
 
-def real_sets(data: tuple[str, ...]) -> list[list[NDArray[np.float64]]]:
-    """Series of every parquet file in the folders named; the word "synthetic" names none."""
-    return [series_of(path) for path in real_files(data)]
+def real_sets(config: RunConfig) -> dict[str, list[NDArray[np.float64]]]:
+    """Series of every parquet file in the run's folders, by set; the word "synthetic" names none."""
+    return {path.stem: series_of(path, config.withhold) for path in real_files(config.data)}
 
 
 def real_files(data: tuple[str, ...]) -> list[Path]:
@@ -47,9 +48,10 @@ def real_files(data: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def series_of(path: Path) -> list[NDArray[np.float64]]:
-    """Values of the series of a parquet file."""
-    return [series.values for series in read_parquet(path)]
+def series_of(path: Path, withhold: bool) -> list[NDArray[np.float64]]:
+    """Values of the series of a parquet file, without those that its card withholds."""
+    left_out = load_card(path.stem).withheld if withhold and path.stem in names() else ()
+    return [series.values for series in read_parquet(path) if series.series_id not in left_out]
 
 
 def start_branch(source: Path, target: Path, steps: int) -> None:
@@ -123,7 +125,7 @@ def write_model(model: MoEDecoder, folder: Path, run: Path) -> Path:
         },
     }
     with tempfile.TemporaryDirectory() as scratch:
-        path, entry = carry({path.stem: series_of(path) for path in real_files(config.data)}, Path(scratch))
+        path, entry = carry(real_sets(config), Path(scratch))
         return write(model.eval(), card | {"fingerprints": entry}, folder, path)
 
 

@@ -44,6 +44,8 @@ Prepared = tuple[Tensor, Tensor, Tensor, Tensor]  # channels, attention bias, ta
 class RunConfig:
     """Everything a run's numbers depend on, beside the code.
 
+    withhold       leave out the series that cards name as standing in an evaluation set too; False only in runs that
+                   were begun before any was found, and in their branches
     steps          0: not known yet, fixed from the hours asked for after a minute of measuring
     decay_start    step where the rate starts to fall to zero at `steps`; None: never
     warmup_from    step where the warm-up starts: 0, or the step of the backup that a run was restored from
@@ -56,6 +58,7 @@ class RunConfig:
     model: MoEDecoderConfig
     windows: WindowConfig = field(default_factory=WindowConfig)
     data: tuple[str, ...] = ("synthetic",)
+    withhold: bool = False
     seed: int = 0
     steps: int = 0
     warmup: int = 200
