@@ -35,7 +35,9 @@ for place, line in enumerate(lines):
     axes.plot([line.low["crps"], line.high["crps"]], [place, place], color=colour, alpha=0.4, linewidth=2)
     axes.plot(line.skill["crps"], place, "o", color=colour)
 axes.set_yticks(range(len(lines)), [line.model.name for line in lines], fontsize=8)
-axes.set_xlabel(f"CRPS skill over {len(found.tasks)} of {found.asked} configurations: 0 is seasonal naive, 1 is perfect")
+axes.set_xlabel(
+    f"CRPS skill over {len(found.tasks)} of {found.asked} configurations: 0 is seasonal naive, 1 is perfect"
+)
 axes.grid(axis="x", color="#eeeeee")
 
 # %% [markdown]
@@ -54,8 +56,7 @@ axes.plot(rows.crps_ratio, rows.task, "o", color="#08519c", label="CRPS of all q
 axes.axvline(1, color="#444444", linewidth=1)
 axes.legend(loc="upper right")
 axes.tick_params(axis="y", labelsize=8)
-axes.set_xlabel("error over that of the seasonal naive forecast");
-
+axes.set_xlabel("error over that of the seasonal naive forecast")
 # %%
 means = rows.groupby("term")[["mase_ratio", "crps_ratio"]].agg(lambda ratio: ratio.prod() ** (1 / len(ratio)))
 means.assign(coverage80=rows.groupby("term").coverage80.mean(), configurations=rows.groupby("term").size()).round(3)

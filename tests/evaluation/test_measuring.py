@@ -149,3 +149,28 @@ def test_a_task_without_room_for_validation_is_refused(task: Task):
 def test_a_forecaster_that_gives_another_shape_is_refused(task: Task):
     with pytest.raises(DataError, match=r"shape \(4, 24, 1\)"):
         measure(lambda contexts, horizon, levels, seasons: [np.zeros((horizon, 1))] * len(contexts), task)
+
+
+def test_a_forecaster_may_write_into_its_context(task: Task):
+    def vandal(contexts: list[Array], horizon: int, levels: Sequence[float], seasons: list[int]) -> list[Array]:
+        made = seasonal_naive_forecaster(contexts, horizon, levels, seasons)
+        for context in contexts:
+            context[:] = 0
+        return made
+
+    assert measure(vandal, task, "validation").mase_ratio == 1.0
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_forecast_that_is_not_finite_is_refused(task: Task, value: float):
+    with pytest.raises(DataError, match="quantiles are not finite"):
+        measure(lambda contexts, horizon, levels, seasons: [np.full((horizon, len(levels)), value)] * 4, task)
+
+
+def test_quantiles_that_cross_are_told(task: Task):
+    def reversed_levels(
+        contexts: list[Array], horizon: int, levels: Sequence[float], seasons: list[int]
+    ) -> list[Array]:
+        return [np.tile(np.arange(len(levels))[::-1], (horizon, 1)).astype(float) for _ in contexts]
+
+    assert "quantiles cross at 96 steps" in measure(reversed_levels, task).note

@@ -8,6 +8,7 @@ import pytest
 
 import tsfm
 from tsfm.errors import DataError, UnknownName
+from tsfm.evaluation.contenders import Contender
 from tsfm.evaluation.metrics import Array
 from tsfm.evaluation.results import read_csv
 from tsfm.evaluation.runner import evaluate
@@ -78,34 +79,81 @@ def test_rows_survive_the_file(suite: str, tmp_path: Path):
                 assert (value or None) == (row[name] or None)
 
 
+def named(model: Counting) -> Contender:
+    return Contender("counting", model, 0, "Apache-2.0")
+
+
 def test_what_was_measured_is_not_measured_again(suite: str, tmp_path: Path):
     model = Counting()
-    first = evaluate(model, suite, tasks=["airports/long"], out=tmp_path)
+    first = evaluate(named(model), suite, tasks=["airports/long"], out=tmp_path)
     assert model.calls == 1
-    both = evaluate(model, suite, out=tmp_path)
+    both = evaluate(named(model), suite, out=tmp_path)
     assert model.calls == 2
     assert [row["task"] for row in both.rows] == ["airports/short", "airports/long"]
     assert as_stored(both.rows[1]) == as_stored(first.rows[0])
-    evaluate(model, suite, out=tmp_path, fresh=True)
+    evaluate(named(model), suite, out=tmp_path, fresh=True)
+    assert model.calls == 4
+
+
+def test_a_function_is_measured_anew_since_nobody_knows_whether_it_changed(suite: str, tmp_path: Path):
+    model = Counting()
+    for _ in range(2):
+        evaluate(model, suite, out=tmp_path)
     assert model.calls == 4
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"max_windows": 2}, {"context": 100}], ids=str)
 def test_another_question_is_measured_anew(suite: str, tmp_path: Path, change: dict[str, int]):
     model = Counting()
-    evaluate(model, suite, out=tmp_path)
-    evaluate(model, suite, out=tmp_path, **change)
+    evaluate(named(model), suite, out=tmp_path)
+    evaluate(named(model), suite, out=tmp_path, **change)
     assert model.calls == 4
 
 
+def test_a_task_that_changed_under_its_name_is_measured_anew(suite: str, tmp_path: Path):
+    model = Counting()
+    evaluate(named(model), suite, out=tmp_path)
+    Path(suite).write_text(SUITE.replace("season = 24", "season = 1", 1))
+    evaluate(named(model), suite, out=tmp_path)
+    assert model.calls == 3
+
+
+def test_a_sample_or_another_context_has_a_file_of_its_own(suite: str, tmp_path: Path):
+    evaluate("naive", suite, out=tmp_path)
+    evaluate("naive", suite, out=tmp_path, max_windows=2, context=100)
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
+        "airports-context100-sample2_naive.csv",
+        "airports_naive.csv",
+    ]
+
+
 def test_a_failing_task_loses_nobody_elses_row_and_is_tried_again(suite: str, tmp_path: Path):
-    board = evaluate(Counting(fails_at=24), suite, out=tmp_path)
+    board = evaluate(named(Counting(fails_at=24)), suite, out=tmp_path)
     assert board.failures() == {"airports/short": "RuntimeError: out of luck"}
     assert board.rows[1]["windows"] == 3
     assert "1 of 2 tasks" in str(board.summary()) and "out of luck" in repr(board)
     healed = Counting()
-    assert evaluate(healed, suite, out=tmp_path).failures() == {}
+    assert evaluate(named(healed), suite, out=tmp_path).failures() == {}
     assert healed.calls == 1
+
+
+def test_a_failure_does_not_cost_a_row_that_was_measured(suite: str, tmp_path: Path):
+    evaluate(Counting(), suite, out=tmp_path)
+    before = read_csv(tmp_path / "airports_counting.csv")
+    assert evaluate(Counting(fails_at=24), suite, out=tmp_path).failures()
+    assert read_csv(tmp_path / "airports_counting.csv")[0] == before[0]
+
+
+def test_a_suite_of_ones_own_is_not_called_like_one_of_the_package(tmp_path: Path):
+    (tmp_path / "quick.toml").write_text(SUITE)
+    with pytest.raises(DataError, match="give the file another name"):
+        evaluate("naive", str(tmp_path / "quick.toml"))
+
+
+def test_a_csv_of_another_kind_is_left_alone(suite: str, tmp_path: Path):
+    (tmp_path / "airports_naive.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="holds no rows of this kind"):
+        evaluate("naive", suite, out=tmp_path)
 
 
 def test_a_set_that_is_not_at_hand_leaves_a_row_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -35,11 +35,12 @@ def evaluate(
 
     from tsfm.evaluation.contenders import contender
     from tsfm.evaluation.runner import evaluate as measure
-    from tsfm.evaluation.runner import file_name
+    from tsfm.evaluation.runner import file_name, own_name
 
     console = Console(highlight=False)
     console.width = max(console.width, 110)  # or a piped table is cut at 80 columns
     entrants = [contender(name, batch_size) for name in model or ["moe-decoder-tiny"]]
+    empty = False
     for entrant in entrants:
         board = measure(
             entrant,
@@ -65,4 +66,11 @@ def evaluate(
         for term in dict.fromkeys(row["term"] for row in board.rows if row["term"]):
             console.print(f"{term}: {board.summary(term)}", soft_wrap=True)
         console.print(f"all: {board.summary()}", style="bold", soft_wrap=True)
-        console.print(f"rows: {out / file_name(suite, split, entrant.name)}", style="dim", soft_wrap=True)
+        empty = empty or not board.summary().tasks
+        console.print(
+            f"rows: {out / file_name(own_name(suite), split, entrant.name, context, max_windows)}",
+            style="dim",
+            soft_wrap=True,
+        )
+    if empty:
+        raise typer.Exit(1)

@@ -93,12 +93,13 @@ def measure(
     if not chosen:
         raise DataError(f"task {task.name}: no {split} window has anything observed before and after its cut")
     ours, best = Tally(), Tally()
-    seconds = 0.0
+    seconds, crossing = 0.0, 0
     with Progress(len(chosen), progress, task.name, unit="windows") as bar:
         for chunk in chunks(chosen):
             began = time.perf_counter()
             quantiles = forecast(predict, chunk, task)
             seconds += time.perf_counter() - began
+            crossing += int((np.diff(quantiles) < 0).any(-1).sum())
             count_in(ours, chunk, quantiles)
             known = [window.optimal for window in chunk if window.optimal is not None]
             if known:
@@ -116,16 +117,21 @@ def measure(
         available=len(found),
         baseline="computed" if naive is None else "published",
         seconds=seconds,
+        crossing=crossing,
     )
 
 
-def finished(ours: dict[str, Any], naive: dict[str, float], best: dict[str, float], **rest: Any) -> Measured:
+def finished(
+    ours: dict[str, Any], naive: dict[str, float], best: dict[str, float], crossing: int, **rest: Any
+) -> Measured:
     """Put what was measured together, with the ratios to the baseline and a note where there is none."""
     notes = [
         f"no {name.upper()} ratio: {ours[name]:g} to the seasonal naive forecast's {naive[name]:g}"
         for name in ("mase", "crps")
         if np.isnan(ratio(ours[name], naive[name]))
     ]
+    if crossing:
+        notes.append(f"quantiles cross at {crossing} steps")
     nan = float("nan")
     return Measured(
         **ours,
@@ -212,12 +218,15 @@ def chunks(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
 
 def forecast(predict: Predict, windows: Sequence[Window], task: Task) -> Array:
     """Quantiles of every window at the levels `ASKED`, (n, H, Q); raise where the forecaster gives another shape."""
-    contexts = [window.context for window in windows]
+    contexts = [window.context.copy() for window in windows]  # theirs to write into; the target is in the same array
     made = predict(contexts, task.horizon, ASKED, [task.season] * len(contexts))
     quantiles = np.asarray(made, dtype=np.float64)
     expected = (len(contexts), task.horizon, len(ASKED))
     if quantiles.shape != expected:
         raise DataError(f"the forecaster returned shape {quantiles.shape}; (series, steps, levels) is {expected}")
+    if not np.isfinite(quantiles).all():
+        wrong = int((~np.isfinite(quantiles)).sum())
+        raise DataError(f"{wrong} of {quantiles.size} quantiles are not finite; a model must forecast every step")
     return quantiles
 
 

@@ -6,6 +6,7 @@ writes `tsfm-results/zero_shot_moe-decoder-tiny.csv`, a row a task. Called again
 of the same weights, data, options and commit stand. A task that fails leaves a row that says why; the others go on.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,16 +15,17 @@ from typing import Any
 import torch
 
 from tsfm.data.datasets import load_card, load_series
-from tsfm.errors import TsfmError
+from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.contenders import Contender, contender
 from tsfm.evaluation.measuring import measure, task_hash
 from tsfm.evaluation.results import origin, read_csv, write_csv
 from tsfm.evaluation.scoreboard import COLUMNS, Row, Scoreboard, as_measured, as_stored
 from tsfm.evaluation.statistical import STATISTICAL
-from tsfm.evaluation.tasks import Task, load_suite
+from tsfm.evaluation.tasks import Task, load_suite, suites
 from tsfm.leaks import leaks
+from tsfm.options import check_optional
 
-SAME = ("task", "weights", "split", "context", "seed", "data_sha256", "commit")
+SAME = ("question", "weights", "split", "seed", "data_sha256", "commit")
 """What must agree for a row of an earlier call to stand."""
 
 
@@ -52,13 +54,14 @@ def evaluate(
     out          folder of the CSV, which is read first: what stands there is not measured again unless `fresh`
     """
     entrant = contender(model, batch_size)
+    check_optional(context, "context", "context=512")
     chosen = load_suite(suite, tasks)
     if context is not None:
         chosen = [replace(task, context=context) for task in chosen]
-    path = None if out is None else Path(out) / file_name(Path(suite).stem, split, entrant.name)
-    stored = {} if path is None else {row["task"]: row for row in read_csv(path)}
     order = [task.name for task in load_suite(suite)]
-    suite = Path(suite).stem
+    suite = own_name(suite)
+    path = None if out is None else Path(out) / file_name(suite, split, entrant.name, context, max_windows)
+    stored = read_rows(path)
     made_by = {"suite": suite, "split": split, "seed": seed, **origin()}
     rows = []
     for task in chosen:
@@ -70,15 +73,37 @@ def evaluate(
         torch.manual_seed(seed)
         rows.append(row if row["error"] else row | attempt(entrant, task, split, max_windows, progress))
         if path is not None:
-            stored[task.name] = as_stored(rows[-1])
+            stored = read_rows(path)  # again, because another run may have written in the meantime
+            measured = task.name in stored and not stored[task.name]["error"]
+            if fresh or not (measured and rows[-1]["error"]):  # a failure never costs a measured row
+                stored[task.name] = as_stored(rows[-1])
             write_csv(path, [stored[name] for name in order if name in stored])
     protocols = {task.protocol for task in chosen}
     return Scoreboard(rows, protocols.pop() if len(protocols) == 1 else "rolling")
 
 
-def file_name(suite: str, split: str, model: str) -> str:
-    """Name of the CSV of a model on a suite; validation windows have files of their own."""
-    return f"{suite}_{model}.csv" if split == "test" else f"{suite}-{split}_{model}.csv"
+def own_name(suite: str) -> str:
+    """Return what rows call a suite; a file of one's own may not be called like a suite of the package."""
+    path = Path(suite)
+    if path.suffix == ".toml" and path.stem in suites():
+        raise DataError(f"{suite!r} is called like the suite {path.stem!r} of tsfm; give the file another name")
+    return path.stem
+
+
+def file_name(suite: str, split: str, model: str, context: int | None = None, max_windows: int | None = None) -> str:
+    """Name of the CSV of a model on a suite; what is not the whole test split as the tasks ask has its own file."""
+    parts = [suite] if split == "test" else [suite, split]
+    parts += [f"context{context}"] if context else []
+    parts += [f"sample{max_windows}"] if max_windows else []
+    return f"{'-'.join(parts)}_{model}.csv"
+
+
+def read_rows(path: Path | None) -> dict[str, dict[str, str]]:
+    """Return the stored rows by task, with today's columns."""
+    rows = [] if path is None else read_csv(path)
+    if rows and "task" not in rows[0]:
+        raise DataError(f"{path} holds no rows of this kind; name another folder with out=")
+    return {row["task"]: {name: row.get(name) or "" for name in COLUMNS} for row in rows}
 
 
 def described(task: Task, entrant: Contender) -> Row:
@@ -86,6 +111,7 @@ def described(task: Task, entrant: Contender) -> Row:
     row: Row = dict.fromkeys(COLUMNS)
     row |= {"model": entrant.name, "weights": entrant.weights, "parameters": entrant.parameters}
     row |= {"licence": entrant.licence, "task": task.name, "dataset": task.dataset, "term": task.term}
+    row["question"] = hashlib.sha256(repr(task).encode()).hexdigest()[:16]
     row |= {"context": task.context, "horizon": task.horizon, "season": task.season}
     try:
         if task.protocol != "generated":
@@ -116,7 +142,9 @@ def attempt(entrant: Contender, task: Task, split: str, most: int | None, progre
 
 
 def stands(old: Mapping[str, str], row: Row, most: int | None) -> bool:
-    """Tell whether an earlier row answers the same question."""
+    """Tell whether an earlier row answers the same question; a function without a weights hash may have changed."""
+    if not row["weights"] and row["licence"] == "":
+        return False
     if old.get("error") or row["error"] or any(as_stored(row)[name] != old.get(name) for name in SAME):
         return False
     return int(old["windows"]) == min(int(old["available"]), most or int(old["available"]))

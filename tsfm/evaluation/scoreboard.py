@@ -18,7 +18,7 @@ COLUMNS = (
     *("model", "weights", "parameters", "licence", "suite", "task", "dataset", "domain", "frequency", "term", "split"),
     *("context", "horizon", "season"),
     *(one.name for one in fields(Measured)),
-    *("leak", "error", "data_sha256", "seed", "command", "commit", "hardware", "versions"),
+    *("leak", "error", "question", "data_sha256", "seed", "command", "commit", "hardware", "versions"),
 )
 HEADINGS = {
     "windows": "windows",
