@@ -35,9 +35,7 @@ for place, line in enumerate(lines):
     axes.plot([line.low["crps"], line.high["crps"]], [place, place], color=colour, alpha=0.4, linewidth=2)
     axes.plot(line.skill["crps"], place, "o", color=colour)
 axes.set_yticks(range(len(lines)), [line.model.name for line in lines], fontsize=8)
-axes.set_xlabel(
-    f"CRPS skill over {len(found.tasks)} of {found.asked} configurations: 0 is seasonal naive, 1 is perfect"
-)
+axes.set_xlabel(f"CRPS skill on {len(found.tasks)} of {found.asked} configurations (seasonal naive 0, perfect 1)")
 axes.grid(axis="x", color="#eeeeee")
 
 # %% [markdown]

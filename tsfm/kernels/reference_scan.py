@@ -32,7 +32,7 @@ def selective_scan(
     delta_softplus: bool = False,
     initial_state: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Outputs and last state of x_t = exp(delta_t A) x_(t-1) + delta_t B_t u_t, y_t = C_t x_t + D u_t, gated by silu(z).
+    """Outputs and last state of x_t = exp(delta_t A) x_(t-1) + delta_t B_t u_t, y_t = C_t x_t + D u_t, times silu(z).
 
     u, delta, z      (S, W, L)
     A                (W, N)     complex: the state stands for itself and its conjugate, so y_t = 2 Re(C_t x_t)
