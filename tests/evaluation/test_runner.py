@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import tsfm
-from tsfm.errors import DataError, UnknownName
+from tsfm.errors import DataError, TsfmError, UnknownName
 from tsfm.evaluation.contenders import Contender
 from tsfm.evaluation.metrics import Array
 from tsfm.evaluation.results import read_csv
-from tsfm.evaluation.runner import evaluate
+from tsfm.evaluation.runner import evaluate, keep
 from tsfm.evaluation.scoreboard import COLUMNS, as_measured, as_stored
 
 SUITE = """
@@ -190,7 +191,46 @@ def test_what_is_no_suite_task_or_model_is_refused(suite: str, tmp_path: Path):
         evaluate("naive", suite, tasks=["trains"])
     with pytest.raises(DataError, match="is no model"):
         evaluate(3, suite)
-    path = tmp_path / "bad.toml"
-    path.write_text(SUITE + "colour = 3\n")
-    with pytest.raises(DataError, match=r"airports/long.*unknown entries colour"):
-        evaluate("naive", str(path))
+    for wrong in ({"split": "train"}, {"context": 0}, {"max_windows": 0}):
+        with pytest.raises(TsfmError, match=f"{next(iter(wrong))}=.*give"):
+            evaluate("naive", suite, **wrong)
+
+
+def test_a_series_too_short_for_a_task_is_named_with_what_is_needed(suite: str, tmp_path: Path):
+    days = "".join(
+        f"{name},2024-01-{day:02d},{day % 7}\n" for name, end in (("a", 31), ("b", 20)) for day in range(1, end)
+    )
+    (tmp_path / "sales.csv").write_text(f"shop,day,sales\n{days}")
+    Path(suite).write_text(SUITE.replace("airport_departures", "sales.csv", 1))
+    said = evaluate("naive", suite).failures()["airports/short"]
+    assert "2 of 2 series are too short, first 'a' with 30 steps" in said and "take 49" in said and "leave such" in said
+
+
+def test_a_relative_path_starts_from_the_suite_and_rows_say_it_as_it_was_written(
+    suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hours = "".join(f"{stamp},{stamp.hour}\n" for stamp in pd.date_range("2024-01-01", periods=100, freq="h"))
+    (tmp_path / "hours.csv").write_text(f"hour,y\n{hours}")
+    Path(suite).write_text(SUITE.replace("airport_departures", "hours.csv", 1))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    row = evaluate("naive", suite, tasks=["hours.csv"]).rows[0]
+    assert (row["error"], row["dataset"], row["windows"]) == (None, "hours.csv", 2)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_forecast(suite: str, tmp_path: Path):
+    (tmp_path / "taken").write_text("a file")
+    model = Counting()
+    with pytest.raises(DataError, match=r"nothing can be written into the folder .*taken.*name another as out"):
+        evaluate(model, suite, out=tmp_path / "taken")
+    assert model.calls == 0
+
+
+def test_runs_side_by_side_keep_each_others_rows(suite: str, tmp_path: Path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = tmp_path / "rows.csv"
+    names = [f"task {number}" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: keep(path, {"task": name, "error": None}, names, False), names))
+    assert [row["task"] for row in read_csv(path)] == names

@@ -11,7 +11,12 @@ SPLITS = ("test", "validation")
 
 
 def evaluate(
-    suite: Annotated[str, typer.Option(help="quick, zero_shot, long_horizon, classic or synthetic_probe.")] = "quick",
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="quick, zero_shot, long_horizon, classic, synthetic_probe, or a TOML file of your own tasks."
+        ),
+    ] = "quick",
     model: Annotated[
         list[str] | None,
         typer.Option(help="Name or folder of a model, auto-ets, auto-theta or auto-arima; may be repeated."),

@@ -1,23 +1,34 @@
 """Result files: CSV written whole or not at all, and what made each row (command, commit, hardware)."""
 
 import csv
+import hashlib
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]  # the checkout; these results are only written from one
+from tsfm.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]  # the checkout, where the package lies in one
+CODE = ("tsfm", "datasets_registry", "evaluation/*.py")  # of the checkout: what numbers depend on
+DIGITS = 6  # of the hash of changes
 
 
-def origin() -> dict[str, str]:
-    """Columns that say what made a row: command, commit, hardware and versions."""
-    return {"command": command(), "commit": commit(), "hardware": hardware(), "versions": versions()}
+def origin(*used: str) -> dict[str, str]:
+    """Columns that say what made a row: command, commit, hardware and versions.
+
+    used   distributions that took part beside those that always do, such as "statsforecast"
+    """
+    return {"command": command(), "commit": commit(), "hardware": hardware(), "versions": versions(*used)}
 
 
 def command() -> str:
@@ -26,17 +37,49 @@ def command() -> str:
     return shlex.join([program, *arguments] if program == "tsfm" else ["python", program, *arguments])
 
 
-def commit() -> str:
-    """Hash of the checkout's commit, with "+changes" where tracked code differs from it."""
+def commit(root: Path = ROOT) -> str:
+    """What code ran: the checkout's commit, with "+" and a hash of the changes where tracked code differs from it.
 
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
-
+    Outside a checkout of this package, or where git cannot tell, the version: "tsfm 0.1.0". A repository that the
+    package was installed or copied into is none of its own.
+    """
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "tsfm", "evaluation/*.py").strip()
-        return git("rev-parse", "HEAD").strip() + ("+changes" if changed else "")
+        if not is_checkout(root) or top_level(root) != root.resolve():
+            return version()
+        changed = git(root, "diff", "--no-ext-diff", "--no-textconv", "--full-index", "HEAD", "--", *CODE)
+        mark = f"+{hashlib.sha256(changed).hexdigest()[:DIGITS]}" if changed else ""
+        return git(root, "rev-parse", "HEAD").decode().strip() + mark
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return version()
+
+
+def version() -> str:
+    """The package's version, "tsfm 0.1.0", read where the build reads it; a copied package has no other record."""
+    text = (Path(__file__).resolve().parents[1] / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.+)"', text, re.MULTILINE)
+    return f"tsfm {found[1] if found else 'of unknown version'}"
+
+
+def is_checkout(root: Path) -> bool:
+    """Whether a folder is a checkout of this package, by the name in its pyproject.toml."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+    except (OSError, ValueError):
+        return False
+    return bool(project.get("name") == "tsfm-forecast")
+
+
+def top_level(root: Path) -> Path:
+    """The folder of the repository that a folder lies in."""
+    return Path(git(root, "rev-parse", "--show-toplevel").decode().strip()).resolve()
+
+
+def git(root: Path, *arguments: str) -> bytes:
+    """What git prints in a folder, whatever repository the environment names."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"  # asking changes nothing
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
 
 
 def hardware() -> str:
@@ -52,10 +95,39 @@ def hardware() -> str:
     return ", ".join(parts)
 
 
-def versions() -> str:
+def versions(*used: str) -> str:
     """Versions that numbers depend on."""
-    packages = (f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "pandas"))
-    return ", ".join([f"python {platform.python_version()}", *packages])
+    packages = (f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "pandas", *used))
+    return ", ".join([version(), f"python {platform.python_version()}", *packages])
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for results and write into it, or raise `DataError`, before hours of work go there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"nothing can be written into the folder {str(folder)!r} ({error.strerror}); name another as out"
+        ) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder to oneself among those that ask so, other processes too; without effect where nothing can lock."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

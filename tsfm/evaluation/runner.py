@@ -18,13 +18,14 @@ from tsfm.data.datasets import load_card, load_series
 from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.contenders import Contender, contender
 from tsfm.evaluation.measuring import measure, task_hash
-from tsfm.evaluation.results import origin, read_csv, write_csv
+from tsfm.evaluation.results import check_folder, locked, origin, read_csv, write_csv
 from tsfm.evaluation.scoreboard import COLUMNS, Row, Scoreboard, as_measured, as_stored
 from tsfm.evaluation.statistical import STATISTICAL
-from tsfm.evaluation.tasks import Task, load_suite, suites
+from tsfm.evaluation.tasks import Task, check_lengths, load_suite, suites
 from tsfm.leaks import leaks
-from tsfm.options import check_optional
+from tsfm.options import check_choice, check_optional
 
+SPLITS = ("test", "validation")
 SAME = ("question", "weights", "split", "seed", "data_sha256", "commit")
 """What must agree for a row of an earlier call to stand."""
 
@@ -54,15 +55,20 @@ def evaluate(
     out          folder of the CSV, which is read first: what stands there is not measured again unless `fresh`
     """
     entrant = contender(model, batch_size)
+    check_choice(split, "split", SPLITS)
     check_optional(context, "context", "context=512")
+    check_optional(max_windows, "max_windows", "max_windows=100")
     chosen = load_suite(suite, tasks)
     if context is not None:
         chosen = [replace(task, context=context) for task in chosen]
     order = [task.name for task in load_suite(suite)]
     suite = own_name(suite)
     path = None if out is None else Path(out) / file_name(suite, split, entrant.name, context, max_windows)
+    if path is not None:
+        check_folder(path.parent)
     stored = read_rows(path)
-    made_by = {"suite": suite, "split": split, "seed": seed, **origin()}
+    used = ["statsforecast"] if entrant.name in STATISTICAL else []
+    made_by = {"suite": suite, "split": split, "seed": seed, **origin(*used)}
     rows = []
     for task in chosen:
         row = {**described(task, entrant), **made_by}
@@ -73,13 +79,20 @@ def evaluate(
         torch.manual_seed(seed)
         rows.append(row if row["error"] else row | attempt(entrant, task, split, max_windows, progress))
         if path is not None:
-            stored = read_rows(path)  # again, because another run may have written in the meantime
-            measured = task.name in stored and not stored[task.name]["error"]
-            if fresh or not (measured and rows[-1]["error"]):  # a failure never costs a measured row
-                stored[task.name] = as_stored(rows[-1])
-            write_csv(path, [stored[name] for name in order if name in stored])
+            stored = keep(path, rows[-1], order, fresh)
     protocols = {task.protocol for task in chosen}
     return Scoreboard(rows, protocols.pop() if len(protocols) == 1 else "rolling")
+
+
+def keep(path: Path, row: Row, order: Sequence[str], fresh: bool) -> dict[str, dict[str, str]]:
+    """Put a row among those stored, in the suite's order, and return them all; other runs may be writing too."""
+    with locked(path.parent):
+        stored = read_rows(path)
+        measured = row["task"] in stored and not stored[row["task"]]["error"]
+        if fresh or not (measured and row["error"]):  # a failure never costs a measured row
+            stored[row["task"]] = as_stored(row)
+        write_csv(path, [stored[name] for name in order if name in stored])
+    return stored
 
 
 def own_name(suite: str) -> str:
@@ -110,16 +123,16 @@ def described(task: Task, entrant: Contender) -> Row:
     """Return what is known of a row before anything is measured; a data set that cannot be read is told in `error`."""
     row: Row = dict.fromkeys(COLUMNS)
     row |= {"model": entrant.name, "weights": entrant.weights, "parameters": entrant.parameters}
-    row |= {"licence": entrant.licence, "task": task.name, "dataset": task.dataset, "term": task.term}
-    row["question"] = hashlib.sha256(repr(task).encode()).hexdigest()[:16]
+    row |= {"licence": entrant.licence, "task": task.name, "dataset": task.written, "term": task.term}
+    row["question"] = hashlib.sha256(repr(replace(task, dataset=task.written)).encode()).hexdigest()[:16]
     row |= {"context": task.context, "horizon": task.horizon, "season": task.season}
     try:
         if task.protocol != "generated":
             card = load_card(task.dataset)
             row |= {"domain": card.domain, "frequency": card.frequency, "leak": leak_of(task.dataset, entrant)}
         return {**row, "data_sha256": task_hash(task)}
-    except TsfmError as error:
-        return {**row, "error": str(error)}
+    except Exception as error:  # whatever a data set does, the other rows stay
+        return {**row, "error": reason(error)}
 
 
 def leak_of(dataset: str, entrant: Contender) -> str:
@@ -133,12 +146,19 @@ def attempt(entrant: Contender, task: Task, split: str, most: int | None, progre
     """Return the numbers of a row, or why there are none."""
     failed = getattr(entrant.predict, "failed", 0)
     try:
+        if task.protocol != "generated":
+            check_lengths(task, load_series(task.dataset), split)
         found = measure(entrant.predict, task, split, most, progress)
         fallen = getattr(entrant.predict, "failed", 0) - failed
         note = f"{fallen} of {found.windows} windows could not be fitted and got the seasonal naive forecast"
         return asdict(replace(found, note="; ".join(filter(None, [found.note, note if fallen else ""]))))
     except Exception as error:  # whatever a model does, the other rows stay
-        return {"error": str(error) if isinstance(error, TsfmError) else f"{type(error).__name__}: {error}"}
+        return {"error": reason(error)}
+
+
+def reason(error: Exception) -> str:
+    """Return what a row says of an error: ours speak for themselves."""
+    return str(error) if isinstance(error, TsfmError) else f"{type(error).__name__}: {error}"
 
 
 def stands(old: Mapping[str, str], row: Row, most: int | None) -> bool:
