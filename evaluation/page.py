@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from evaluation.rows import HERE, Model, Suite
+from evaluation.rows import HERE, Model, Suite, half_checked
 from evaluation.standings import METRICS, Comparison, Standing, compare, standings, values_of
 
 SCRIPTS = ("standings.js", "page_tables.js", "page_figure.js", "page.js")
@@ -39,7 +39,8 @@ NOTES = (
     "Rows of this project were measured with this repository; published rows were copied from the source named, with "
     "their authors' own statement on leaks, and were not run again.",
     "Leak: “yes” where test data were in training. For our rows this is a search of the training data for windows of "
-    "the test series, for published rows the authors' declaration. “not checked” means nobody looked.",
+    "the test series, for published rows the authors' declaration. “no, in part”: nothing was found, but some series "
+    "are too short or too simple to be told from others (“One model” counts them). “not checked” means nobody looked.",
     "Seconds for 1,000 forecasts are over all windows of the suite, on the hardware named for each model under “One "
     "model”. Nobody published comparable seconds, so those cells are empty.",
 )
@@ -195,6 +196,13 @@ def about(model: Model) -> str:
     sentences = [", ".join(part for part in parts if part) + "."]
     sentences += [f"On a sample of the windows only: {shortened(sampled)}."] if sampled else []
     sentences += [f"No result on {shortened(list(model.failed))}."] if model.failed else []
+    left = {model.scores[task].row["dataset"]: said for task, said in half_checked(model.scores).items()}
+    parts = [f"{said} of {name}" for name, said in left.items()]
+    sentences += (
+        [f"Series that the leak check could judge: {shortened(parts)}."]
+        if model.leak != "not checked" and parts
+        else []
+    )
     return " ".join(sentences)
 
 

@@ -102,7 +102,7 @@ function standingsColumns(suite, shown) {
     { key: "seconds", head: "Seconds", below: "per 1,000", hint: "Seconds for 1,000 forecasts, on the hardware named in the notes", value: (line) => name(line).seconds, cell: (line) => timed(name(line).seconds) },
     { key: "source", head: "Source", text: true, value: (line) => (name(line).ours ? "a" : "b"), cell: (line) => (name(line).ours ? "ours" : "published") },
     { key: "licence", head: "Licence", text: true, value: (line) => name(line).licence, cell: (line) => safe(name(line).licence) },
-    { key: "leak", head: "Leak", text: true, hint: "Whether test data were in training", value: (line) => name(line).leak, cell: (line) => (name(line).leak === "yes" ? '<span class="flag">yes</span>' : safe(name(line).leak)) },
+    { key: "leak", head: "Leak", text: true, hint: "Whether test data were in training; in part: some series cannot be checked", value: (line) => name(line).leak, cell: (line) => (name(line).leak === "yes" ? '<span class="flag">yes</span>' : safe(name(line).leak)) },
   ];
 }
 

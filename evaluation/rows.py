@@ -65,7 +65,7 @@ class Model:
     """A competitor with its scores by task.
 
     parameters  None where nobody said
-    leak        "no", "yes" or "not checked"
+    leak        "no", "yes", "no, in part" where some series could not be checked, or "not checked"
     failed      task -> why it has no score
     """
 
@@ -234,9 +234,27 @@ def _parameters(text: str) -> float | None:
     return float(found[1]) * {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}[found[2].upper()] if found else None
 
 
+def leaked(row: Mapping[str, str]) -> bool:
+    """Whether the leak check found series of the row's set in the training data: "yes: 3 of 21 checked"."""
+    return row.get("leak", "").strip().lower().startswith("yes")
+
+
+def half_checked(scores: Mapping[str, Score]) -> dict[str, str]:
+    """Tasks with series that the leak check could not judge, each with how many it could: "86 of 756", or "none"."""
+    left = {}
+    for task, score in scores.items():
+        text = score.row.get("leak", "").strip().lower()
+        counted = re.fullmatch(r"no: (\d+ of \d+) checked", text)
+        if text != "no" and not leaked(score.row):
+            left[task] = counted[1] if counted else "none"
+    return left
+
+
 def _leak(scores: Mapping[str, Score]) -> str:
-    """One hit marks the model; sets whose series are all too short to be checked do not leave it open."""
-    found = {score.row.get("leak", "").strip().lower() for score in scores.values()} - {""}
-    if found - {"no"}:
+    """One hit marks the model; a plain "no" wants every series of every set checked."""
+    if any(leaked(score.row) for score in scores.values()):
         return "yes"
-    return "no" if found else "not checked"
+    left = half_checked(scores)
+    if len(left) == len(scores) and set(left.values()) <= {"none"}:
+        return "not checked"
+    return "no, in part" if left else "no"

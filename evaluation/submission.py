@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.rows import PUBLISHED, Model, Suite, described
+from evaluation.rows import PUBLISHED, Model, Suite, described, half_checked, leaked
 from tsfm.cli.files import write_atomically
 from tsfm.errors import DataError
 
@@ -66,6 +66,7 @@ def gift_eval(suite: Suite, model: Model, folder: Path, details: Details) -> lis
     config = gift_eval_config(model, details)
     _write_text(folder / "config.json", json.dumps(config, indent=4) + "\n")
     messages = [f"{folder / results}: {len(there)} of {len(wanted)} configurations", f"{folder / 'config.json'}"]
+    messages += leakage_doubt(model, details)
     note = folder / "MISSING.txt"
     if missing:
         _write_text(note, "Not measured, so that this is no submission yet:\n" + "\n".join(missing) + "\n")
@@ -123,13 +124,18 @@ def gift_eval_config(model: Model, details: Details) -> dict[str, str]:
 
 
 def fev(suite: Suite, model: Model, folder: Path, details: Details) -> list[str]:
-    """Write `fev_summaries.csv`, a row a task in the columns of `fev.Task.evaluation_summary`."""
-    trained = leakage(model, details) == "Yes"
-    lines = [fev_row(suite.name, name, score.row, model, trained) for name, score in model.scores.items()]
+    """Write `fev_summaries.csv`, a row a task in the columns of `fev.Task.evaluation_summary`.
+
+    `trained_on_this_dataset` is each task's own; a sender who states a leak states it of all.
+    """
+    leakage(model, details)
+    trained = {name: details.leakage == "Yes" or leaked(score.row) for name, score in model.scores.items()}
+    lines = [fev_row(suite.name, name, score.row, model, trained[name]) for name, score in model.scores.items()]
     path = folder / "fev_summaries.csv"
     _write_csv(path, lines)
     return [
         f"{path}: {len(lines)} tasks",
+        *leakage_doubt(model, details),
         "errors are pooled over all windows of a task; fev averages them over windows, so rows of tasks with several "
         "windows stand beside rows of the same suite, not beside fev's own leaderboard",
     ]
@@ -187,12 +193,27 @@ def reader(row: Row, model: str, task: str) -> Callable[[str], float]:
 
 
 def leakage(model: Model, details: Details) -> str:
-    """Yes or No: the leak check of the rows, or the sender's statement where nobody checked. A hit is never denied."""
+    """Yes or No, as GIFT-Eval writes it: the leak check of the rows, or the sender's statement where nobody checked.
+
+    A hit is never denied; a check of a part of the series without a hit is "No", and `leakage_doubt` tells the sender.
+    """
     if model.leak == "not checked" and details.leakage is None:
         raise DataError(f"{model.name}: its rows have no leak check; run one, or state it with --leakage Yes or No")
     if model.leak == "yes" and details.leakage == "No":
         raise DataError(f"{model.name}: the leak check found test data in training; --leakage No contradicts it")
     return "Yes" if "yes" in (model.leak, (details.leakage or "").lower()) else "No"
+
+
+def leakage_doubt(model: Model, details: Details) -> list[str]:
+    """What the sender should know of a "No" that not all series stand behind, or nothing."""
+    if model.leak != "no, in part" or details.leakage:
+        return []
+    left = half_checked(model.scores)
+    first, said = next(iter(left.items()))
+    return [
+        f"the leak field says No, and the leak check found nothing, but on {len(left)} of {len(model.scores)} "
+        f"configurations it could not judge every series ({first}: {said}); --leakage Yes or No is your own statement"
+    ]
 
 
 def _write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:

@@ -182,9 +182,10 @@ def _read(path: Path, sha256: str) -> Fingerprints:
 
 
 def leaks(series: Iterable[tuple[Hashable, Floats]], forecaster: "Forecaster | None") -> str:
-    """What a leaderboard says of a data set: "no", "yes: 3 of 21 series", or "" where it cannot be checked.
+    """What a leaderboard says of a data set: "yes: 3 of 21 checked", "no", or "" where no series can be checked.
 
-    Series that are too short or too simple do not count. The answer is kept by the content of data and fingerprints.
+    Series that are too short or too simple cannot; where some of a set are, it says "no: 86 of 756 checked". The answer
+    is kept by the content of data and fingerprints.
     """
     if forecaster is None:
         return ""
@@ -194,13 +195,21 @@ def leaks(series: Iterable[tuple[Hashable, Floats]], forecaster: "Forecaster | N
         digest.update(repr((series_id, len(values))).encode() + values.tobytes())
     key = digest.hexdigest()
     if key not in _answers:
-        report = seen_in_training(forecaster, series)
-        told = f"yes: {len(report.seen)} of {len(report.checked)} series" if report.seen else "no"
-        _answers[key] = told if report.checked else ""
+        _answers[key] = said_of_set(seen_in_training(forecaster, series))
     return _answers[key]
 
 
 _answers: dict[str, str] = {}
+
+
+def said_of_set(report: LeakReport) -> str:
+    """The answer of `leaks` in a cell of a table."""
+    checked = len(report.checked)
+    if not checked:
+        return ""
+    if report.seen:
+        return f"yes: {len(report.seen)} of {checked} checked"
+    return "no" if checked == len(report.series) else f"no: {checked} of {len(report.series)} checked"
 
 
 def carry(sets: Mapping[str, Iterable[Floats]], folder: Path) -> tuple[Path, dict[str, Any]]:

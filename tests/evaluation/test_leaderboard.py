@@ -95,10 +95,29 @@ def test_a_failed_task_is_a_failure_and_not_a_score(tmp_path: Path, nothing: Pat
     assert f"No result on {TASKS[1]}." in page.about(model)
 
 
-def test_one_hit_of_the_leak_check_marks_the_model_and_one_checked_row_answers_for_it(tmp_path: Path, nothing: Path):
-    for pair, said in ((("no", "yes: 3 of 21 series"), "yes"), (("", "no"), "no"), (("", ""), "not checked")):
-        write_rows(tmp_path, [made_row("m", task, leak=leak) for task, leak in zip(TASKS, pair, strict=False)])
-        assert rows.load("zero_shot", tmp_path, nothing).models[0].leak == said
+@pytest.mark.parametrize(
+    "cells, said",
+    [
+        (("no", "yes: 3 of 21 checked"), "yes"),
+        (("no: 86 of 756 checked", "yes: 1 of 479 series"), "yes"),
+        (("no", "no"), "no"),
+        (("no", "no: 86 of 756 checked"), "no, in part"),
+        (("", "no"), "no, in part"),
+        (("", ""), "not checked"),
+    ],
+)
+def test_one_hit_marks_the_model_and_a_plain_no_wants_every_series_checked(
+    tmp_path: Path, nothing: Path, cells: tuple[str, str], said: str
+):
+    write_rows(tmp_path, [made_row("m", task, leak=leak) for task, leak in zip(TASKS, cells, strict=False)])
+    assert rows.load("zero_shot", tmp_path, nothing).models[0].leak == said
+
+
+def test_a_model_checked_in_part_says_on_the_page_how_much_of_which_set(tmp_path: Path, nothing: Path):
+    cells = ["no: 86 of 756 checked", "no", "no", "no", ""]
+    write_rows(tmp_path, [made_row("m", task, leak=leak) for task, leak in zip(TASKS, cells, strict=False)])
+    (model,) = rows.load("zero_shot", tmp_path, nothing).models
+    assert "Series that the leak check could judge: 86 of 756 of alpha, none of beta." in page.about(model)
 
 
 def test_validation_rows_never_reach_the_table(tmp_path: Path, nothing: Path):

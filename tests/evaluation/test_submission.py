@@ -98,6 +98,23 @@ def test_a_leak_cannot_be_denied_and_an_unchecked_one_must_be_stated(tmp_path: P
     assert json.loads((tmp_path / "out" / "config.json").read_text())["testdata_leakage"] == "Yes"
 
 
+def test_a_check_of_a_part_is_submitted_as_no_and_told_to_the_sender(tmp_path: Path):
+    messages = submit("gift-eval", tmp_path, ALL, leak="no: 86 of 756 checked")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["testdata_leakage"] == "No"
+    assert any("on 97 of 97 configurations it could not judge every series" in message for message in messages)
+    assert not any("judge" in message for message in submit("gift-eval", tmp_path, ALL, leak="no"))
+
+
+def test_fev_says_of_each_task_whether_its_own_set_was_trained_on(tmp_path: Path):
+    cells = [made_row("mine", ALL[0], leak="yes: 3 of 21 checked"), made_row("mine", ALL[1])]
+    write_rows(tmp_path / "results", cells)
+    suite = rows.load("zero_shot", tmp_path / "results")
+    for stated, told in ((None, ["True", "False"]), ("Yes", ["True", "True"])):
+        submission.write("fev", suite, "mine", tmp_path / "out", submission.Details(leakage=stated))
+        lines = read(tmp_path / "out" / "fev_summaries.csv")
+        assert [line["trained_on_this_dataset"] for line in lines] == told
+
+
 def test_fev_reads_our_summaries_and_finds_our_skill(tmp_path: Path):
     fev = pytest.importorskip("fev", reason="needs fev, the extra `bench`")
     results = write_models(tmp_path / "results")
