@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "data": {*BELOW, "datasets_registry"},
     "forecaster": {*BELOW, "data", "kernels", "models", "nn", "pretrained"},
     "training": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "nn"},
-    "evaluation": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models"},
+    "evaluation": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "nn"},
     "scaling": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "training"},
     "api": {*BELOW, "data", "datasets_registry", "forecaster", "training", "evaluation"},
     "cli": {*BELOW, *PACKAGES, "api", "datasets_registry", "forecaster"},

@@ -6,6 +6,10 @@ it) and from the small loss of Fedus et al. 2021: with a bias of fixed small ste
 took nearly every token here. The router runs in float32 whatever the precision of the experts.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +17,27 @@ from torch.nn import functional as F
 from tsfm import kernels
 
 # T tokens, D width, E experts, K experts a token, F expert width.
+
+
+class Route(NamedTuple):
+    """Experts of every token (T, K), the strongest first, and their mixing weights (T, K)."""
+
+    index: Tensor
+    weight: Tensor
+
+
+_RECORDS: list[list[Route]] = []
+
+
+@contextmanager
+def recorded_routes() -> Iterator[list[Route]]:
+    """Collect what every router decides inside the block, in the order the layers run."""
+    routes: list[Route] = []
+    _RECORDS.append(routes)
+    try:
+        yield routes
+    finally:
+        _RECORDS.pop()
 
 
 class SparseExperts(nn.Module):
@@ -67,10 +92,13 @@ class SparseExperts(nn.Module):
         return mixed.addmm_(hidden, self.shared_down.weight.t())
 
 
-def route(logits: Tensor, balance: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
-    """Experts of every token (T, K), chosen with the balance bias, and their weights (T, K), which ignore it."""
+def route(logits: Tensor, balance: Tensor, top_k: int) -> Route:
+    """Experts of every token, chosen with the balance bias, and their weights, which ignore it; logits (T, E)."""
     index = (logits + balance).topk(top_k, dim=-1).indices
-    return index, torch.softmax(logits.gather(1, index), dim=-1)
+    found = Route(index, torch.softmax(logits.gather(1, index), dim=-1))
+    for routes in _RECORDS:
+        routes.append(found)
+    return found
 
 
 @torch.no_grad()
