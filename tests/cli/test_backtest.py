@@ -38,8 +38,17 @@ def test_the_files_that_were_asked_for_are_written(tmp_path: Path, capsys: pytes
 def test_the_table_and_the_verdict_are_shown(capsys: pytest.CaptureFixture[str]):
     assert leave("backtest", "--demo", *QUICK) == 0
     shown = capsys.readouterr().out
-    for part in ("seasonal-naive", "naive is worse than seasonal naive", "all 6 windows of 3 series", "Weak evidence"):
+    for part in ("seasonal-naive", "all 6 windows of 3 series", "Too few windows for a verdict: 3 series"):
         assert part in shown
+
+
+def test_a_narrow_terminal_breaks_names_and_never_a_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert leave("backtest", "--demo", *QUICK) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown and "in 80 %" in shown
 
 
 @pytest.mark.parametrize(

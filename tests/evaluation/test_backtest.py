@@ -269,22 +269,75 @@ def test_the_verdict_says_who_wins_and_how_sure_that_is():
     assert "bad is worse than seasonal naive, which wins on 12 of 12 series" in worse
     same = tsfm.backtest(noise, 10, models="naive", windows=5).verdict
     assert "naive cannot be told from seasonal naive here: MASE skill 0 %" in same
+    assert same.endswith("better on 0 of 12 series, equal on 12.")
     assert "name models=" in tsfm.backtest(noise, 10, models=(), windows=5).verdict
 
 
-def test_weak_evidence_is_called_weak():
-    one = tsfm.backtest(months(), 12, models="drift", windows=1)
-    assert "no interval: 1 cutoff" in one.verdict and "Weak evidence: 1 series with 1 window" in one.verdict
-    few = tsfm.backtest(months(), 12, models="drift", windows=3)
-    assert "bootstrap over 3 cutoffs" in few.verdict and "Weak evidence: 1 series with 3 windows" in few.verdict
-    overlapping = tsfm.backtest(months(), 12, models="drift", windows=12, stride=3)
-    assert "bootstrap over 3 spans" in overlapping.verdict
-
-
-def test_errors_of_zero_leave_skill_undefined_and_break_nothing():
-    found = tsfm.backtest([5.0] * 40, 6, models="naive", windows=2)
-    assert np.isnan(found.table["mase"]).all() and "MASE tells no model" in found.verdict
+@pytest.mark.parametrize(
+    "options, units",
+    [({"windows": 1}, "1 cutoff"), ({"windows": 7}, "7 cutoffs"), ({"windows": 25, "stride": 3}, "7 spans")],
+    ids=["one", "seven", "overlapping"],
+)
+def test_fewer_than_eight_units_give_neither_interval_nor_verdict(options, units):
+    found = tsfm.backtest(months(144), 12, models="drift", **options)
+    assert found.verdict.startswith(f"Too few windows for a verdict: {units}, and it takes 8. So far drift has")
+    assert found.verdict.endswith("or at least 8 series.")
+    assert "95 %" not in found.verdict and found.table["mase_skill_low"].isna().all()
     found.plot().canvas.draw()
+
+
+def test_eight_units_give_both():
+    for options in ({"windows": 8}, {"windows": 29, "stride": 3}):
+        found = tsfm.backtest(months(144), 12, models="drift", **options)
+        assert "95 % interval" in found.verdict and np.isfinite(found.table["mase_skill_low"]["drift"])
+
+
+def test_series_on_which_two_models_are_equal_are_wins_of_neither():
+    def better_on_low(contexts, horizon, levels, seasons):
+        made = last_value(contexts, horizon, levels, seasons)
+        return [
+            one if context[0] > 50 else np.full_like(one, 20.0) for one, context in zip(made, contexts, strict=True)
+        ]
+
+    data = {code: 20 + 80 * (code > 5) + np.random.default_rng(code).normal(size=80) for code in range(9)}
+    found = tsfm.backtest(data, 5, models=better_on_low, windows=3)
+    assert found.wins("better_on_low") == (6, 3, 9)
+    assert (found.table["win_rate"]["better_on_low"], found.table["tie_rate"]["better_on_low"]) == (6 / 9, 3 / 9)
+    assert "on 6 of 9 series, equal on 3" in found.verdict
+    assert "ties" in repr(found) and "ties" not in repr(tsfm.backtest(data, 5, models="drift", windows=3))
+
+    def worse_on_low(contexts, horizon, levels, seasons):
+        made = last_value(contexts, horizon, levels, seasons)
+        return [one if context[0] > 50 else one + 5 for one, context in zip(made, contexts, strict=True)]
+
+    worse = tsfm.backtest(data, 5, models=worse_on_low, windows=3)
+    assert "which wins on 6 of 9 series, equal on 3" in worse.verdict
+
+
+def test_series_without_a_mase_are_counted_with_the_reason_and_are_no_evidence():
+    noise = {f"shop {seed}": 20 + np.random.default_rng(seed).normal(size=80) for seed in range(7)}
+    late = np.concatenate([np.full(70, 3.0), 3 + np.random.default_rng(9).normal(size=10)])
+    found = tsfm.backtest({**noise, "shut": [5.0] * 80, "late": late}, 5, models="drift", windows=2)
+    (warning,) = [one for one in found.warnings if "no MASE" in one]
+    assert warning.startswith("no MASE for 1 series and 1 window of others, which") and "history before them" in warning
+    assert found.wins("drift").of == found.evidence.units == 8
+    assert not any("no MASE" in one for one in tsfm.backtest(noise, 5, models="drift", windows=2).warnings)
+
+
+def test_without_any_mase_there_is_no_verdict_and_the_reason_is_told():
+    found = tsfm.backtest([5.0] * 40, 6, models="naive", windows=2)
+    assert np.isnan(found.table["mase"]).all()
+    assert found.verdict.startswith("No verdict, because no window has a MASE: the history before them is constant")
+    found.plot().canvas.draw()
+
+
+def test_a_baseline_without_an_error_leaves_nothing_to_save_and_says_who_errs():
+    values = np.concatenate([wave(80), np.full(40, 7.0)])
+    exact = tsfm.backtest(values, 5, models="naive", windows=3)
+    assert exact.verdict.endswith("there is no skill; naive is exact as well.")
+    wrong = tsfm.backtest(values, 5, models="drift", windows=3)
+    assert "so there is no skill; drift has a MASE of 0." in wrong.verdict
+    assert wrong.wins("drift") == (0, 0, 1) and exact.wins("naive") == (0, 1, 1)
 
 
 HOURS = pd.date_range("2024-03-28", periods=96, freq="h", tz="Europe/Berlin")
@@ -420,4 +473,4 @@ def test_the_model_in_the_package_beats_the_baseline_on_the_demo():
     found = tsfm.backtest(load_demo(), 24, windows=7, **COLUMNS)
     assert found.models == [BASELINE, "moe-decoder-tiny"]
     assert found.table["mase_skill"]["moe-decoder-tiny"] > 0.2
-    assert found.wins("moe-decoder-tiny") == (3, 3)
+    assert found.wins("moe-decoder-tiny") == (3, 0, 3)

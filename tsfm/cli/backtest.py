@@ -78,16 +78,19 @@ def show(found: "Backtest", console: "Console") -> None:
     from rich import box
     from rich.table import Table
 
-    from tsfm.evaluation.backtest_text import HEADS, LEGEND, chosen, counted, notes, rows
+    from tsfm.evaluation import backtest_text
+    from tsfm.evaluation.backtest_text import LEGEND, chosen, counted, notes
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for position, head in enumerate(HEADS):
-        table.add_column(head, justify="right" if position else "left", no_wrap=True)
-    for row in rows(found):
+    heads, *rows = backtest_text.table(found)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    table.add_column(heads[0], overflow="fold")  # where there is no room, long names are broken, never a number
+    for head in heads[1:]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
         table.add_row(*row)
     say = partial(console.print, soft_wrap=True, markup=False)
     say(f"Backtest: {counted(found)}")
-    console.print(table)
+    console.print("", table, "", sep="\n")
     console.print(LEGEND, style="dim")
     say(f"\n{found.verdict}\n", style="bold")
     if found.chosen:

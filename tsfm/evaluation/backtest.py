@@ -14,6 +14,7 @@ from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.backtest_report import Backtest, Notes, Result, nameless, user_columns
 from tsfm.evaluation.backtest_scores import BASELINE
+from tsfm.evaluation.backtest_text import UNSCALED
 from tsfm.evaluation.backtest_windows import Windows, cut, usual_count
 from tsfm.evaluation.contenders import Contender, contender
 from tsfm.evaluation.metrics import LEVELS
@@ -181,6 +182,19 @@ def warnings(panel: Panel, cuts: Windows) -> list[str]:
         found.append(f"{count(fewer, 'series')} gave fewer than {count(cuts.asked, 'window')}; .by_series counts them")
     if cuts.silent:
         found.append(f"{count(cuts.silent, 'window')} left out: nothing was observed in them or right before them")
+    found += unscaled(cuts)
     if cuts.stride < cuts.horizon:
         found.append(f"windows overlap: stride={cuts.stride} is less than the horizon, {cuts.horizon}")
     return found
+
+
+def unscaled(cuts: Windows) -> list[str]:
+    """How many series have no MASE, and how many windows of others, and why."""
+    mute = ~(cuts.scale > 0)
+    if not mute.any():
+        return []
+    whole = np.setdiff1d(cuts.series, cuts.series[~mute])
+    windows = int((mute & ~np.isin(cuts.series, whole)).sum())
+    others = f"{count(windows, 'window')}{' of others' if len(whole) else ''}"
+    who = " and ".join([count(len(whole), "series")] * bool(len(whole)) + [others] * bool(windows))
+    return [f"no MASE for {who}, which take no part in its skill and in wins: {UNSCALED}"]

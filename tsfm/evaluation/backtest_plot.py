@@ -192,7 +192,8 @@ def draw_skill(backtest: "Backtest", skills: "pd.Series[Any]", axis: "Axes", col
     axis.tick_params(colors=QUIET, labelcolor=HISTORY, labelsize=8.5, length=3)
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(-0.6, len(skills) - 0.4)
-    title = "MASE skill: share of the seasonal naive forecast's error saved, with its 95 % interval"
+    title = "MASE skill: share of the seasonal naive forecast's error saved"
+    title += ", with its 95 % interval" if backtest.evidence.enough else "; too few windows for an interval"
     axis.set_title(title, loc="left", fontsize=10, color=HISTORY)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # n series, N windows, H horizon, Q quantile levels.
 
+SAME = 1e-9  # errors closer than this share of them differ by rounding only
 OWN_COLUMNS = ("model", "cutoff", "actual", "context", "windows", *scoring.QUOTIENTS)
 
 
@@ -36,6 +37,14 @@ class Result:
     quantiles: Floats | None
     seconds: float
     error: str = ""
+
+
+class Wins(NamedTuple):
+    """On how many series a model has a lower MASE than the seasonal naive forecast, and the same, of how many."""
+
+    won: int
+    tied: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,8 @@ class Backtest:
 
         mase_skill, crps_skill            1 - error / error of the seasonal naive forecast
         mase_skill_low, mase_skill_high   ends of the 95 % interval of mase_skill (`backtest_scores.evidence`)
-        win_rate                          share of the series whose MASE is below that of the seasonal naive forecast
+        win_rate, tie_rate                share of the series whose MASE is below that of the seasonal naive forecast,
+                                          and of those where it is the same
         seconds, error                    how long the model took, and why it failed if it did
         """
         return pd.DataFrame([self._row(name) for name in self.models]).set_index("model")
@@ -153,10 +163,18 @@ class Backtest:
             raise DataError(f"model {model!r} failed and has no forecasts: {self.results[model].error}")
         return np.asarray(found[..., self.levels.index(level)])
 
-    def wins(self, model: str) -> tuple[int, int]:
-        """On how many series the model's MASE is below that of the seasonal naive forecast, and of how many it is."""
-        skills = self.by_series.loc[self.by_series["model"] == model, "mase_skill"].dropna()
-        return int((skills > 0).sum()), len(skills)
+    def wins(self, model: str) -> Wins:
+        """On how many series the model's MASE is below that of the seasonal naive forecast, and the same, of how many.
+
+        Series without a MASE do not count.
+        """
+        if self.results[model].error:
+            return Wins(0, 0, 0)
+        errors = {name: found["mase"].to_numpy(np.float64) for name, found in self.by_series.groupby("model")}
+        scaled = ~np.isnan(errors[BASELINE])
+        own, naive = errors[model][scaled], errors[BASELINE][scaled]
+        tied = np.isclose(own, naive, rtol=SAME, atol=0.0)
+        return Wins(int(((own < naive) & ~tied).sum()), int(tied.sum()), len(own))
 
     def plot(
         self,
@@ -208,7 +226,8 @@ class Backtest:
         found = scoring.scores(total * 0 if failed else self._sums[name].sum().to_frame().T)
         compared = {} if name == BASELINE else scoring.compared(found, baseline)
         low, high = self.evidence.interval.get(name, (np.nan, np.nan))
-        won, of = self.wins(name)
+        wins = self.wins(name)
+        rates = (wins.won / wins.of, wins.tied / wins.of) if wins.of and compared else (np.nan, np.nan)
         return {
             "model": name,
             "series": 0 if failed else len(np.unique(self.cut.series)),
@@ -218,7 +237,8 @@ class Backtest:
             "mase_skill_low": low,
             "mase_skill_high": high,
             "crps_skill": float(compared["crps_skill"][0]) if compared else np.nan,
-            "win_rate": won / of if of and compared else np.nan,
+            "win_rate": rates[0],
+            "tie_rate": rates[1],
             "seconds": self.results[name].seconds,
             "error": self.results[name].error,
         }

@@ -19,6 +19,7 @@ from tsfm.panel import Floats
 
 BASELINE = "seasonal-naive"
 DRAWS = 2000
+FEWEST_UNITS = 8  # from fewer, a coin flip is called a finding in up to a third of the cases
 MANY_SERIES = 10
 INSIDE = (0.1, 0.9)
 
@@ -81,14 +82,19 @@ def skill(score: Floats, baseline: Floats) -> Floats:
 class Evidence:
     """Between which ends the MASE skill of each model lies, 95 % of the time, and what was drawn again.
 
-    interval   name -> (low, high), NaN where a single unit says nothing
+    interval   name -> (low, high), NaN where there are fewer than 8 units
     unit       what was drawn: "series", "cutoff", or "span" of cutoffs whose windows overlap
-    units      how many there are
+    units      how many there are with a MASE
     """
 
     interval: dict[str, tuple[float, float]]
     unit: str
     units: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are as many units as a verdict needs."""
+        return self.units >= FEWEST_UNITS
 
 
 def evidence(windows: Windows, summed: Mapping[str, pd.DataFrame], seed: int) -> Evidence:
@@ -96,20 +102,22 @@ def evidence(windows: Windows, summed: Mapping[str, pd.DataFrame], seed: int) ->
 
     What belongs together is drawn together: all windows of a series, or, where there are few series, the windows of all
     series that are equally old, because what happens at one time happens to many series. Windows that overlap count as
-    one unit with their neighbours.
+    one unit with their neighbours; windows without a MASE take no part.
     """
     overlap = -(-windows.horizon // windows.stride)
-    age = windows.age // overlap
-    series = len(np.unique(windows.series))
-    by_series = series >= MANY_SERIES or series > len(np.unique(age))
-    owner = np.unique(windows.series if by_series else age, return_inverse=True)[1]
+    told = summed[BASELINE]["scaled_entries"].to_numpy() > 0
+    age, series = windows.age[told] // overlap, windows.series[told]
+    many = len(np.unique(series))
+    by_series = many >= MANY_SERIES or many > len(np.unique(age))
+    owner = np.unique(series if by_series else age, return_inverse=True)[1]
     names = [BASELINE, *(name for name in summed if name != BASELINE)]
-    errors = np.stack([np.bincount(owner, summed[name]["scaled_error"]) for name in names], axis=-1)  # (U, M)
+    scaled = [summed[name]["scaled_error"].to_numpy()[told] for name in names]
+    errors = np.stack([np.bincount(owner, one) for one in scaled], axis=-1)  # (U, M)
     # Units in an order of their own, so that the order of the series does not change what is drawn.
     errors = errors[np.lexsort(errors.T[::-1])]
     units = len(errors)
     found = {name: (float("nan"), float("nan")) for name in names[1:]}
-    if units > 1:
+    if units >= FEWEST_UNITS:
         generator = np.random.default_rng(seed)
         drawn = np.stack([errors[generator.integers(units, size=units)].sum(axis=0) for _ in range(DRAWS)])
         skills = skill(drawn[:, 1:], drawn[:, :1])

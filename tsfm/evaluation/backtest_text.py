@@ -1,25 +1,32 @@
 """What a backtest says in words: a sentence to decide by, a table for the terminal, a card for the notebook."""
 
 import html as markup
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsfm.evaluation.backtest_scores import BASELINE, Evidence
-from tsfm.evaluation.backtest_windows import Windows
+from tsfm.evaluation.backtest_scores import BASELINE, FEWEST_UNITS, Evidence
 from tsfm.prediction import count, listed
 
 if TYPE_CHECKING:
-    from tsfm.evaluation.backtest_report import Backtest
+    import pandas as pd
 
-FEW_UNITS = 8
+    from tsfm.evaluation.backtest_report import Backtest, Wins
+
 SHOWN_SKIPPED = 3
-HEADS = ("model", "MASE", "skill", "wins", "CRPS", "skill", "bias", "in 80 %", "seconds")
+HEADS = ("model", "MASE", "skill", "wins", "ties", "CRPS", "skill", "bias", "in 80 %", "s")
+TIES = HEADS.index("ties")
 LEGEND = (
     "MASE: error of the median, in units of the seasonal error of the history; CRPS: error of all quantiles; skill: "
-    "share of the seasonal naive forecast's error saved; wins: series with a lower MASE; bias: above 0 forecasts are "
-    "too high; in 80 %: share of the values inside the 80 % interval, 80 % at best"
+    "share of the seasonal naive forecast's error saved; wins: series with a MASE below its, ties: "
+    "with the same; bias: above 0 forecasts are too high; in 80 %: share of the values inside the 80 % interval, 80 % at "
+    "best; s: seconds"
 )
+REMEDY = (
+    f"Give windows={FEWEST_UNITS} or more that do not overlap, with a history long enough for them, or at least "
+    f"{FEWEST_UNITS} series."
+)
+UNSCALED = "the history before them is constant, repeats itself exactly or has no two values a season apart"
 QUIET = "opacity:.65;font-size:12px"
 CELL = "padding:2px 10px;text-align:right;border:none"
 
@@ -33,20 +40,46 @@ def verdict(backtest: "Backtest") -> str:
     if (others["error"] != "").all():
         return f"Nothing to compare: {', '.join(others.index)} failed."
     if usable.empty:
-        return "MASE tells no model from seasonal naive: its error is 0 on every window, or no window has a MASE."
+        return undefined(others)
     best = str(usable["mase"].idxmin())
-    won, of = backtest.wins(best)
-    evidence = backtest.evidence
+    wins, evidence = backtest.wins(best), backtest.evidence
     low, high = evidence.interval[best]
     name = best if len(usable) == 1 else f"{best}, the best of {len(usable)} models,"
-    shown = f"MASE skill {percent(float(usable['mase_skill'][best]))} {interval(low, high, evidence)}"
+    skill = f"MASE skill {percent(float(usable['mase_skill'][best]))}"
+    if not evidence.enough:
+        return f"{too_few(evidence)} So far {name} has {skill}, {better(wins)}. {REMEDY}"
+    shown = f"{skill} {interval(low, high, evidence)}"
     if np.isnan(low) or low <= 0 <= high:
-        said = f"{name} cannot be told from seasonal naive here: {shown}, better on {won} of {of} series."
-    elif low > 0:
-        said = f"{name} beats seasonal naive on {won} of {of} series: {shown}."
-    else:
-        said = f"{name} is worse than seasonal naive, which wins on {of - won} of {of} series: {shown}."
-    return f"{said} {doubt(backtest.cut, evidence)}".rstrip()
+        return f"{name} cannot be told from seasonal naive here: {shown}, {better(wins)}."
+    if low > 0:
+        return f"{name} beats seasonal naive {better(wins).removeprefix('better ')}: {shown}."
+    lost = f"{wins.of - wins.won - wins.tied} of {wins.of} series{equal(wins)}"
+    return f"{name} is worse than seasonal naive, which wins on {lost}: {shown}."
+
+
+def undefined(others: "pd.DataFrame") -> str:
+    """Why there is no skill: no window has a MASE, or the seasonal naive forecast errs nowhere."""
+    errors = others["mase"].dropna()
+    if errors.empty:
+        return f"No verdict, because no window has a MASE: {UNSCALED}."
+    best, error = str(errors.idxmin()), float(errors.min())
+    told = f"{best} is exact as well" if error == 0 else f"{best} has a MASE of {number(error)}"
+    return f"Nothing to save: seasonal naive is exact on every window with a MASE, so there is no skill; {told}."
+
+
+def too_few(evidence: Evidence) -> str:
+    """A sentence that takes the place of a verdict."""
+    return f"Too few windows for a verdict: {count(evidence.units, evidence.unit)}, and it takes {FEWEST_UNITS}."
+
+
+def better(wins: "Wins") -> str:
+    """On how many series a model has the lower MASE."""
+    return f"better on {wins.won} of {wins.of} series{equal(wins)}"
+
+
+def equal(wins: "Wins") -> str:
+    """On how many series it has the same, where there are any."""
+    return f", equal on {wins.tied}" if wins.tied else ""
 
 
 def interval(low: float, high: float, evidence: Evidence) -> str:
@@ -55,17 +88,6 @@ def interval(low: float, high: float, evidence: Evidence) -> str:
     if np.isnan(low):
         return f"(no interval: {drawn})"
     return f"(95 % interval {100 * low:.0f} to {percent(high)}, bootstrap over {drawn})"
-
-
-def doubt(cut: Windows, evidence: Evidence) -> str:
-    """A second sentence where the evidence is weak, else nothing."""
-    if evidence.units >= FEW_UNITS:
-        return ""
-    series = len(np.unique(cut.series))
-    return (
-        f"Weak evidence: {count(series, 'series')} with {count(len(cut), 'window')} in all; "
-        "give more windows=, a longer history or more series."
-    )
 
 
 def counted(backtest: "Backtest") -> str:
@@ -78,28 +100,33 @@ def counted(backtest: "Backtest") -> str:
     return f"{every} of {of}, {count(cut.horizon, 'step')} each"
 
 
-def rows(backtest: "Backtest") -> list[list[str]]:
-    """Cells of the table, a row a model, under `HEADS`."""
-    found = []
-    for name, row in backtest.table.iterrows():
-        if row["error"]:
-            found.append([str(name), "failed", *[""] * (len(HEADS) - 3), f"{row['seconds']:.1f}"])
-            continue
-        won, of = backtest.wins(str(name))
-        found.append(
-            [
-                str(name),
-                number(row["mase"]),
-                percent(row["mase_skill"]),
-                "-" if name == BASELINE else f"{won:,}/{of:,}",
-                number(row["crps"]),
-                percent(row["crps_skill"]),
-                percent(row["bias"], "+"),
-                percent(row["coverage80"]),
-                f"{row['seconds']:.1f}",
-            ]
-        )
-    return found
+def table(backtest: "Backtest") -> list[list[str]]:
+    """Cells of the table, the headings first, then a row a model; ties have a column where there are any."""
+    lines = [list(HEADS), *(cells(backtest, str(name), row) for name, row in backtest.table.iterrows())]
+    if not any(backtest.wins(name).tied for name in backtest.models if name != BASELINE):
+        lines = [line[:TIES] + line[TIES + 1 :] for line in lines]
+    return lines
+
+
+def cells(backtest: "Backtest", name: str, row: "pd.Series[Any]") -> list[str]:
+    """A row of the table under `HEADS`."""
+    seconds = f"{row['seconds']:.1f}"
+    if row["error"]:
+        return [name, "failed", *[""] * (len(HEADS) - 3), seconds]
+    wins = backtest.wins(name)
+    won, tied = ("-", "-") if name == BASELINE else (f"{wins.won:,}/{wins.of:,}", f"{wins.tied:,}")
+    return [
+        name,
+        number(row["mase"]),
+        percent(row["mase_skill"]),
+        won,
+        tied,
+        number(row["crps"]),
+        percent(row["crps_skill"]),
+        percent(row["bias"], "+"),
+        percent(row["coverage80"]),
+        seconds,
+    ]
 
 
 def notes(backtest: "Backtest") -> list[str]:
@@ -121,12 +148,12 @@ def chosen(backtest: "Backtest") -> str:
 
 def plain(backtest: "Backtest") -> str:
     """The whole for a terminal."""
-    table = [list(HEADS), *rows(backtest)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEADS))]
+    shown = table(backtest)
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = [f"Backtest: {counted(backtest)}"]
-    for line in table:
-        cells = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
-        lines.append("  ".join([f"  {line[0]:<{widths[0]}}", *cells]).rstrip())
+    for line in shown:
+        numbers = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
+        lines.append("  ".join([f"  {line[0]:<{widths[0]}}", *numbers]).rstrip())
     lines.append(verdict(backtest))
     lines += [f"  note: {note}" for note in notes(backtest)]
     if backtest.chosen:
@@ -137,12 +164,13 @@ def plain(backtest: "Backtest") -> str:
 def html(backtest: "Backtest") -> str:
     """The whole for a notebook; inline styles only, because viewers of stored notebooks strip the rest."""
     left = CELL.replace("right", "left")
-    head = "".join(f'<th style="{CELL if i else left}">{name}</th>' for i, name in enumerate(HEADS))
+    heads, *lines = table(backtest)
+    head = "".join(f'<th style="{CELL if i else left}">{name}</th>' for i, name in enumerate(heads))
     body = "".join(
         "<tr>"
         + "".join(f'<td style="{CELL if i else left}">{markup.escape(cell)}</td>' for i, cell in enumerate(line))
         + "</tr>"
-        for line in rows(backtest)
+        for line in lines
     )
     parts = [
         f"<div><b>Backtest</b> &nbsp;{counted(backtest)}</div>",
