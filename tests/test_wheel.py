@@ -40,7 +40,12 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_models_data_cards_and_types_and_nothing_else(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tsfm", "datasets_registry"}
-    for wanted in ("tsfm/py.typed", "tsfm/demo/airport_departures.csv", "tsfm/pretrained/moe-decoder-tiny/config.json"):
+    for wanted in (
+        "tsfm/py.typed",
+        "tsfm/demo/airport_departures.csv",
+        "tsfm/pretrained/moe-decoder-tiny/config.json",
+        "datasets_registry/cards/ETTh1.toml",
+    ):
         assert wanted in names
     assert any(name.startswith("tsfm/evaluation/suites/") and name.endswith(".toml") for name in names)
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)

@@ -70,7 +70,7 @@ def forecast(
     """Forecast whatever is given, one series or many, with quantiles.
 
     data             a list, array, tensor, ragged list, dictionary of arrays, pandas Series, wide or long frame
-                     (pandas, polars, Arrow), GluonTS data set, path of a CSV or parquet file; NaN where missing
+                     (pandas, polars, Arrow), GluonTS data set, path of a CSV, parquet or .tsf file; NaN where missing
     horizon          steps ahead; None chooses by frequency and says so in the provenance
     model            a name (`tsfm.list_models()`), a checkpoint folder, or what `tsfm.load` returned
     quantile_levels  inside (0, 1); `.quantile(any)` works afterwards too

@@ -149,7 +149,7 @@ def test_models_lists_the_baselines(capsys: pytest.CaptureFixture[str]):
 def test_doctor_says_which_path_runs_and_why(capsys: pytest.CaptureFixture[str]):
     assert leave("doctor") == 0
     shown = capsys.readouterr().out
-    for what in ("python", "torch", "device", "precision"):
+    for what in ("python", "torch", "device", "precision", "statsforecast", "fev"):
         assert what in shown
 
 

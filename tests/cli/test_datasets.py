@@ -33,6 +33,19 @@ def test_the_list_shows_every_name_whole_whatever_the_width(
     assert "ETTm1" in shown and "ETTm2" in shown and "ETTh1" not in shown
     assert "to download" in shown and "2 sets" in shown
     assert ("487,760" in shown) is (columns == "160")
+    assert "Electricity transformer 1" in shown
+
+
+@pytest.mark.parametrize("freq", ["h", "H", "hourly", "60min"])
+def test_a_frequency_is_found_in_any_spelling(freq: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("--freq", freq, "--role", "evaluate") == 0
+    shown = capsys.readouterr().out
+    assert "ETTh1" in shown and "ETTm1" not in shown
+
+
+def test_options_that_no_set_meets_together_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("--role", "demo", "--freq", "D", "--here") == 0
+    assert "no set is all of this: --role demo --freq D --here; leave an option out" in capsys.readouterr().out
 
 
 def test_one_set_is_shown_with_its_licence_role_and_where_to_have_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +53,14 @@ def test_one_set_is_shown_with_its_licence_role_and_where_to_have_it(capsys: pyt
     shown = " ".join(capsys.readouterr().out.split())
     for said in ("ETTh1", "CC BY-ND 4.0", "never", "8,640 train", "121,940 points", "set TSFM_DATA", "season 24"):
         assert said in shown
+
+
+@pytest.mark.parametrize("card", ["sales.csv.toml", "card.toml"])
+def test_a_card_may_be_called_as_one_likes(card: str, tmp_path: Path) -> None:
+    data = tmp_path / "sales.csv"
+    data.write_bytes(demo_path().read_bytes())
+    assert leave("describe", str(data), "--out", str(tmp_path / card)) == 0
+    assert tsfm.load_dataset(tmp_path / card).ids == ["EWR", "JFK", "LGA"]
 
 
 def test_an_own_file_gets_a_card_that_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,6 +79,8 @@ def test_an_own_file_gets_a_card_that_loads(tmp_path: Path, capsys: pytest.Captu
     [
         (("show", "ETTh7"), "did you mean ETTh1"),
         (("--role", "test"), "roles are"),
+        (("--freq", "fortnight"), "no set has frequency='fortnight'; frequencies are h, D, MS"),
+        (("--domain", "zoo"), "no set has domain='zoo'; domains are economy"),
         (("fetch", "hospital"), "nothing is fetched offline"),
         (("fetch", "nab"), "pretrain/nab.parquet"),
         (("describe", "nowhere.csv"), "nowhere.csv"),

@@ -88,6 +88,36 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         read_parquet(path)
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"start": ["soon"]}, "start = 'soon', which is no time; write it as"),
+        ({"start": [None]}, "no start; give the time"),
+        ({"target": [["x"]]}, "a target that holds no plain numbers"),
+        ({"target": [5.0]}, "target = 5.0, which is no list"),
+    ],
+    ids=str,
+)
+def test_a_row_that_is_no_series_is_named(columns: dict[str, list[object]], said: str, tmp_path: Path) -> None:
+    good = {"item_id": ["shop"], "start": ["2024-01-01"], "freq": ["h"], "target": [[1.0]]}
+    pd.DataFrame({**good, **columns}).to_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(DataError, match=rf"bad\.parquet: series 'shop' has {said}"):
+        read_parquet(tmp_path / "bad.parquet")
+
+
+def test_a_prepared_set_that_is_no_parquet_is_named_with_and_without_a_card(stored: Path) -> None:
+    stored.write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=r"two\.parquet' cannot be read as parquet: .*; fetch it again"):
+        tsfm.load_dataset("two")
+
+
+@pytest.mark.parametrize("name", [None, 5, b"ETTh1", ["ETTh1"]], ids=str)
+def test_what_is_no_name_is_refused(name: object) -> None:
+    for call in (tsfm.load_dataset, load_series, load_card, data_hash):
+        with pytest.raises(DataError, match="is no data set; give a name"):
+            call(name)
+
+
 def test_a_panel_has_the_time_axis_of_every_series(stored: Path) -> None:
     panel = tsfm.load_dataset("two")
     assert panel.ids == ["a", "b"] and panel.season == [24, 52]

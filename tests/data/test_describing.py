@@ -62,6 +62,13 @@ def test_a_file_that_changed_since_its_card_is_refused(tmp_path: Path) -> None:
         tsfm.load_dataset(tmp_path / "sales.toml")
 
 
+@pytest.mark.parametrize(("line", "horizon"), [("@horizon 5\n", 5), ("", 48)])
+def test_the_horizon_of_a_tsf_file_is_that_of_its_header(line: str, horizon: int, tmp_path: Path) -> None:
+    head = "@attribute series_name string\n@attribute start_timestamp date\n@frequency hourly\n"
+    (tmp_path / "a.tsf").write_text(f"{head}{line}@data\nT1:2012-01-01 00-00-00:{','.join('123' * 20)}\n")
+    assert describe(tmp_path / "a.tsf").horizon == horizon
+
+
 def test_a_file_without_times_is_told_what_to_name(tmp_path: Path) -> None:
     path = tmp_path / "plain.csv"
     pd.DataFrame({"a": range(9), "b": range(9)}).to_csv(path, index=False)

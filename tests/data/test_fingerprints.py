@@ -52,6 +52,15 @@ def test_more_digits_than_float32_has_change_nothing():
     assert len(found(series, known)) == len(known)
 
 
+@pytest.mark.parametrize(
+    "disguise", [lambda x: x.round(1), lambda x: x.round(3), lambda x: 1e3 + 1e-3 * x], ids=["0.1", "0.001", "lifted"]
+)
+def test_a_copy_that_lost_digits_is_not_found_as_the_docstring_says(disguise):
+    series = np.random.default_rng(3).normal(size=1000)
+    known = gather({"a": [series]})
+    assert not any(known.hold(hash_rows(rows)).any() for _, rows in windows_of(disguise(series)))
+
+
 def test_missing_values_are_left_out_on_both_sides():
     series = walk(400)
     gappy = np.insert(series, [10, 100, 101, 350], np.nan)

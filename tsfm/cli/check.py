@@ -11,7 +11,7 @@ import typer
 
 
 def check(
-    data: Annotated[Path, typer.Argument(help="CSV or parquet file, wide or long.")],
+    data: Annotated[Path, typer.Argument(help="CSV or parquet file, wide or long, or a Monash .tsf file.")],
     id: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
     time: Annotated[str | None, typer.Option(help="Column with the time stamps.")] = None,
     target: Annotated[str | None, typer.Option(help="Column with the values.")] = None,

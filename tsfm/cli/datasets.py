@@ -1,16 +1,21 @@
 """`tsfm datasets`: the sets that have a name, what is known of each, and a card for a file of one's own."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
     from datasets_registry import Card
 
 app = typer.Typer(help="Data sets: list them, show one, fetch one, describe your own file.", add_completion=False)
 
-WIDE = 120  # columns of a terminal that has room for everything
+WIDE = 140  # columns of a terminal that has room for everything; below it titles have a line of their own
+NAME = 22  # columns for a name there; a longer one shifts its line
 
 Role = Annotated[str | None, typer.Option(help="pretrain, evaluate or demo.")]
 Folder = Annotated[Path | None, typer.Option(help="Folder for the files, instead of the cache.")]
@@ -21,7 +26,7 @@ def datasets(
     context: typer.Context,
     role: Role = None,
     domain: Annotated[str | None, typer.Option(help="Part of the domain, such as energy.")] = None,
-    freq: Annotated[str | None, typer.Option(help="Frequency, such as h, D or MS.")] = None,
+    freq: Annotated[str | None, typer.Option(help="Frequency, such as h, hourly, D or MS, in any case.")] = None,
     here: Annotated[
         bool | None, typer.Option("--here/--away", help="Only those on this machine, or only others.")
     ] = None,
@@ -29,24 +34,53 @@ def datasets(
     """List the data sets that can be loaded by name."""
     if context.invoked_subcommand is not None:
         return
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     import tsfm
-    from tsfm.data.listing import HEADING, NUMBERS
 
     found = tsfm.list_datasets(role=role, domain=domain, frequency=freq, here=here)
     console = Console(highlight=False)
-    shown = [column for column, name in enumerate(HEADING) if console.width >= WIDE or name not in ("points", "role")]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for column in shown:
-        justify: Literal["right", "left"] = "right" if column in NUMBERS else "left"
-        table.add_column(HEADING[column], justify=justify, no_wrap=HEADING[column] != "title")
-    for row in found.rows():
-        table.add_row(*(row[column] for column in shown))
-    console.print(table)
+    if not found:
+        asked = {"--role": role, "--domain": domain, "--freq": freq, "--here" if here else "--away": here}
+        given = " ".join(
+            name if isinstance(value, bool) else f"{name} {value}" for name, value in asked.items() if value is not None
+        )
+        console.print(f"no set is all of this: {given}; leave an option out", style="yellow", soft_wrap=True)
+        return
+    if console.width >= WIDE:
+        console.print(table_of(found.rows()))
+    else:
+        for line in lines_of(found.rows()):
+            console.print(line, no_wrap=True, overflow="ellipsis")
     console.print(f"{len(found)} sets; `tsfm datasets show NAME` says more of one", style="dim")
+
+
+def table_of(rows: Sequence[tuple[str, ...]]) -> "Table":
+    """The list as a table, for a wide terminal."""
+    from rich import box
+    from rich.table import Table
+
+    from tsfm.data.listing import HEADING, NUMBERS
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column, name in enumerate(HEADING):
+        justify: Literal["right", "left"] = "right" if column in NUMBERS else "left"
+        table.add_column(name, justify=justify, no_wrap=name != "title")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def lines_of(rows: Sequence[tuple[str, ...]]) -> Iterator["Text"]:
+    """The list in two lines a set, for a narrow terminal: name, frequency, whereabouts and size, then the title."""
+    from rich.text import Text
+
+    for name, title, frequency, series, _, _, where in rows:
+        first, *others = frequency.split(", ")
+        shown = f"{first}, …" if others else first
+        size = f"{series} series" if series else ""
+        yield Text(f"{name:<{NAME}}  {shown:<8}  {where:<11}  {size}".rstrip())
+        yield Text(f"  {title}", style="dim")
 
 
 @app.command("show")

@@ -6,7 +6,12 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 PACKAGES = ("tsfm-forecast", "torch", "numpy", "pandas", "safetensors", "narwhals")
-OPTIONAL = ("triton", "pyarrow", "polars", "matplotlib", "gluonts", "huggingface_hub", "scikit-learn")
+OPTIONAL = {
+    **{"triton": "triton", "pyarrow": "data", "polars": "data", "matplotlib": "plot", "gluonts": "gluonts"},
+    **{"huggingface_hub": "hub", "scikit-learn": "sklearn"},
+    **dict.fromkeys(("statsforecast", "utilsforecast", "fev"), "bench"),
+}
+"""Package -> the extra that brings it."""
 
 
 def doctor() -> None:
@@ -47,5 +52,5 @@ def versions() -> list[tuple[str, str, str]]:
         try:
             rows.append((name, version(name), ""))
         except PackageNotFoundError:
-            rows.append((name, "-", "optional, not installed"))
+            rows.append((name, "-", f"not installed: pip install 'tsfm-forecast[{OPTIONAL.get(name, 'all')}]'"))
     return rows

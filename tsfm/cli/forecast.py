@@ -1,4 +1,4 @@
-"""`tsfm forecast`: a CSV or parquet file in, a table in the terminal, a picture and a file out."""
+"""`tsfm forecast`: a CSV, parquet or tsf file in, a table in the terminal, a picture and a file out."""
 
 import time as clock
 from functools import partial
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def forecast(
-    data: Annotated[Path | None, typer.Argument(help="CSV or parquet file, wide or long.", show_default=False)] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="CSV or parquet file, wide or long, or a Monash .tsf file.", show_default=False),
+    ] = None,
     horizon: Annotated[
         int | None, typer.Option(help="Steps ahead; without it what is usual for the frequency.")
     ] = None,
@@ -40,7 +43,7 @@ def forecast(
     """Forecast every series of a file, with uncertainty."""
     started = clock.perf_counter()
     if (data is None) == (not demo):
-        raise DataError("name one thing to forecast: a CSV or parquet file, or --demo")
+        raise DataError("name one thing to forecast: a CSV, parquet or tsf file, or --demo")
     check_target(plot, "--plot", PICTURES, data)
     check_target(out, "--out", TABLES, data)
     if layout not in LAYOUTS:

@@ -3,6 +3,8 @@
 one series    a list, a 1-D array or tensor, a pandas, polars or Arrow series
 many series   a 2-D array (rows are series), a list of lists, a dict, a wide or long frame of pandas, polars or Arrow,
               a GluonTS data set or rows in its style, a CSV, parquet or tsf file
+
+That holds for forecasts; the tables of a backtest are pandas frames whatever came in, polars and Arrow too.
 """
 
 from collections.abc import Hashable, Iterable, Mapping

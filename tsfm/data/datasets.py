@@ -10,7 +10,7 @@ target). Reading parquet needs pyarrow, the extra `data`.
 """
 
 import hashlib
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
 from datasets_registry import FOLDERS, Card, CardError
@@ -77,6 +77,7 @@ def load_card(name: Named) -> Card:
 def located(name: Named, folder: str | Path | None, offline: bool) -> tuple[str, list[Path], Card | None]:
     """Reader, checked files and card of a set; a prepared set without a card has none."""
     where = Path(folder).expanduser() if folder is not None else None
+    check_name(name)
     stray = None if isinstance(name, Card) else without_card(str(name))
     if stray is not None:
         return PARQUET_READER, [stray], None
@@ -110,6 +111,13 @@ def gluonts_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.json*") if path.is_file())
 
 
+def check_name(name: object) -> None:
+    """Raise `DataError` for what names no data set, such as None."""
+    named = isinstance(name, str | Card) or (isinstance(name, PathLike) and isinstance(fspath(name), str))
+    if not named:
+        raise DataError(f"{name!r} is no data set; give a name that tsfm.list_datasets() shows, a card, or a path")
+
+
 def own_file(name: Named) -> Path | None:
     """The path of a person's own table, None for names and cards."""
     from tsfm.data.packed import PACKED
@@ -117,8 +125,10 @@ def own_file(name: Named) -> Path | None:
 
     if isinstance(name, Card):
         return None
-    endings = {suffix.lower() for suffix in Path(name).suffixes}
-    return Path(name).expanduser() if endings & {*TEXT, *PARQUET, *TSF, *PACKED} else None
+    check_name(name)
+    endings = [suffix.lower() for suffix in Path(name).suffixes]
+    table = endings[-1:] != [".toml"] and {*endings} & {*TEXT, *PARQUET, *TSF, *PACKED}
+    return Path(name).expanduser() if table else None
 
 
 def panel_of(series: list[Series]) -> Panel:

@@ -51,7 +51,7 @@ def describe(
         "why": WHY,
         "frequency": "|".join(frequencies),
         "season": parse_frequency(frequencies[0]).season,
-        "horizon": panel.default_horizon(),
+        "horizon": usual_horizon(file, panel),
         "reader": reader,
         "series": len(panel),
         "points": points,
@@ -62,6 +62,14 @@ def describe(
     }
     card = card_from(entries, f"of {file.name}", home=str(file.resolve().parent))
     return replace(card, files=(File(file.name, sha256(file)),))
+
+
+def usual_horizon(file: Path, panel: Panel) -> int:
+    """What a tsf file says in `@horizon`, else what is usual for the frequency."""
+    from tsfm.data.formats.tsf import parse
+
+    stated = parse(file)[0].horizon if kind_of(file) in TSF else None
+    return stated or panel.default_horizon()
 
 
 def reader_of(file: Path, panel: Panel) -> str:

@@ -9,7 +9,9 @@ Windows that unrelated series share tell nothing and are left out (`telling`): c
 steps, a few spikes, few distinct values, exact short cycles. A series all of whose windows are such cannot be checked.
 
 What is not found: copies averaged to another frequency, differenced, on a logarithmic scale, with other noise or
-revised values, upside down or backwards; a stretch under 64 observed values; windows in which gaps were filled.
+revised values, upside down or backwards; a stretch under 64 observed values; windows in which gaps were filled; copies
+that lost digits, since z-scores must agree to 1e-3: rounded to a thousandth of their deviation or coarser (to one
+decimal where it is 1), or lifted so far above it that float32 has too few digits left (to 1e3 where it is 1e-3).
 """
 
 import json

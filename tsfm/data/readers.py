@@ -29,7 +29,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
             f"{str(path)!r} is no file that can be read; give a path that ends in {known}, or the data themselves"
         )
     if absent:
-        raise DataError(f"there is no file {str(path)!r}; check the path (it is looked for in {Path.cwd()})")
+        where = "" if file.is_absolute() else f" (it is looked for in {Path.cwd()})"
+        raise DataError(f"there is no file {str(path)!r}; check the path{where}")
     if kind in TSF:
         from tsfm.data.formats.tsf import tsf_frame
 
@@ -44,7 +45,9 @@ def read_parquet(file: Path) -> pd.DataFrame:
     except ImportError as error:
         raise MissingDependency("reading parquet needs pyarrow: pip install 'tsfm-forecast[data]'") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{str(file)!r} cannot be read as parquet: {error}") from error
+        raise DataError(
+            f"{str(file)!r} cannot be read as parquet: {str(error).rstrip('.')}; save the table again"
+        ) from error
 
 
 def read_csv(file: Path, encoding: str = "utf-8") -> pd.DataFrame:

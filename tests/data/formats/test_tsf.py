@@ -160,6 +160,12 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path, read, old, new, words):
         read("tsf", written(tmp_path, TSF.replace(old, new)))
 
 
+def test_a_file_of_question_marks_is_told_as_that(tmp_path):
+    path = written(tmp_path, HEADER + "@data\nT1:2012-01-01 00-00-00:?,?\n")
+    with pytest.raises(DataError, match=r"a.tsf has no value at all.*question mark; fetch it again"):
+        tsfm.forecast(path, 3)
+
+
 def test_an_archive_that_is_damaged_or_holds_several_files_is_an_error_that_names_it(tmp_path, read):
     with pytest.raises(DataError, match=r"a.zip' is no zip archive.*fetch it again"):
         read("tsf", written(tmp_path, "x", "a.zip"))

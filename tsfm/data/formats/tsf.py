@@ -97,6 +97,11 @@ def read_tsf(card: "Card", paths: Sequence[Path]) -> list[Series]:
 def tsf_frame(path: Path) -> pd.DataFrame:
     """A frame of one series a row (item_id, start, freq, target): what `tsfm.forecast("file.tsf")` reads."""
     header, rows = parse(path)
+    if all(np.isnan(row.values).all() for row in rows):
+        raise DataError(
+            f"{path.name} has no value at all: all that stands in its {len(rows)} series is a question mark; fetch it "
+            "again, or write the values that are known"
+        )
     records = []
     for row in rows:
         known = header.frequency and row.start is not None
