@@ -85,6 +85,8 @@ def show(suite: Suite, options: argparse.Namespace, console: Console) -> None:
             first = next(iter(model.failed.values()))
             sentence = f"No result of {model.name} on {page.shortened(list(model.failed))}; the first says: {first}"
             console.print(sentence, soft_wrap=True, markup=False)
+    if any(model.ours and model.name == "seasonal-naive" for model in suite.models):
+        console.print(page.BASELINES, soft_wrap=True, markup=False)
     console.print(
         f"In brackets: 95 % intervals over data sets. Two models are compared by --against NAME. "
         f"Highlighted: measured here; the others are published{f' ({suite.source})' if suite.source else ''}.",

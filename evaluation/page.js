@@ -40,7 +40,7 @@ function remarks(suite, found, tasks) {
   const name = (model) => suite.models[model].name;
   const parts = [];
   if (found.leftOut.length) parts.push(`Not compared, measured on too few of these configurations: ${found.leftOut.map(([model, count]) => `${name(model)} (${count})`).join(", ")}.`);
-  if (found.dropped.length) parts.push(`Left out because a compared model has no result there: ${found.dropped.map((task) => suite.tasks[task].name).join(", ")}.`);
+  if (found.dropped.length) parts.push(`Left out of the standings, because a compared model has no result there or seasonal naive is exact: ${found.dropped.map((task) => suite.tasks[task].name).join(", ")}.`);
   if (new Set(tasks.map((task) => suite.tasks[task].group)).size < FEWEST_GROUPS) parts.push("No intervals: fewer than three data sets.");
   parts.push("Ranks and wins are among all compared models, hidden ones too. Mean rank and wins say the same on two scales.");
   byId("remarks").textContent = parts.join(" ");
@@ -54,7 +54,8 @@ function draw() {
   const suite = current();
   const universe = suite.tasks.map((_, task) => task).slice(0, STATE.scope === "all" ? undefined : suite.measured);
   const found = compare(suite, universe);
-  const tasks = found.tasks.filter((task) => DIMENSIONS.every((name) => !wantedPart(suite, name) || suite.tasks[task][name] === STATE[name]));
+  const inside = (task) => DIMENSIONS.every((name) => !wantedPart(suite, name) || suite.tasks[task][name] === STATE[name]);
+  const tasks = found.tasks.filter(inside);
   const wanted = STATE.q.toLowerCase();
   const lines = standings(suite, found.models, tasks).filter(({ model }) => {
     const { name, ours, leak } = suite.models[model];
@@ -69,7 +70,7 @@ function draw() {
   for (const id of ["parts", "detail"]) byId(id).hidden = !lines.length;
   if (!lines.length) return;
   partsTable(suite, found.models, tasks, lines);
-  detail(suite, found.models, tasks);
+  detail(suite, found.models, tasks, found.dropped.filter(inside));
 }
 
 byId("filters").hidden = false;

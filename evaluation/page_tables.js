@@ -122,7 +122,8 @@ function partsTable(suite, models, tasks, lines) {
   table(byId("parts-table"), "parts", [first, column(null, "all"), ...values.map((value) => column(value, value || "not stated"))], lines, kindOf(suite));
 }
 
-function detail(suite, models, tasks) {
+// One model: its duels on the tasks compared, its errors on those dropped as well.
+function detail(suite, models, tasks, dropped) {
   const select = document.querySelector("[name=model]");
   const asked = models.find((model) => keyOf(suite.models[model]) === STATE.model);
   const mine = asked ?? models.find((model) => suite.models[model].ours) ?? models[0];
@@ -143,7 +144,10 @@ function detail(suite, models, tasks) {
   ], duels(suite, models, tasks, mine), kindOf(suite));
   const naive = (metric, task) => (entry["naive_" + metric] || suite["naive_" + metric])[task];
   const ordered = (task) => [...models].sort((one, other) => ratio(suite, one, task, "crps") - ratio(suite, other, task, "crps"));
-  const lines = tasks.map((task) => ({ task, order: ordered(task) }));
+  const compared = tasks.map((task) => ({ task, order: ordered(task) }));
+  const lines = [...compared, ...dropped.filter((task) => entry.crps[task] != null).map((task) => ({ task, order: [] }))];
+  // Where the seasonal naive forecast is exact there is no ratio, and the plain error stands in its place.
+  const ratioOrError = (line) => fixed(ratio(suite, mine, line.task, "mase")) || (entry.extra?.mae ? "MAE " + plain(entry.extra.mae[line.task]) : "");
   const number = (key, head, value, cell = plain) => ({ key, head, value: (line) => value(line.task), cell: (line) => cell(value(line.task)) });
   const extra = Object.keys(entry.extra || {}).map((key) => number(key, DATA.extra[key], (task) => entry.extra[key][task]));
   table(byId("tasks-table"), "tasks", [
@@ -151,8 +155,8 @@ function detail(suite, models, tasks) {
     number("crps", "CRPS", (task) => entry.crps[task]), number("ncrps", "seasonal naive", (task) => naive("crps", task)),
     number("rcrps", "ratio", (task) => ratio(suite, mine, task, "crps"), fixed),
     number("mase", "MASE", (task) => entry.mase[task]), number("nmase", "seasonal naive", (task) => naive("mase", task)),
-    number("rmase", "ratio", (task) => ratio(suite, mine, task, "mase"), fixed), ...extra,
-    { key: "place", head: "Place, CRPS", value: (line) => line.order.indexOf(mine), cell: (line) => line.order.indexOf(mine) + 1 },
-    { key: "best", head: "Best here", text: true, value: (line) => suite.models[line.order[0]].name, cell: (line) => safe(suite.models[line.order[0]].name) },
+    { key: "rmase", head: "ratio", value: (line) => ratio(suite, mine, line.task, "mase"), cell: ratioOrError }, ...extra,
+    { key: "place", head: "Place, CRPS", value: (line) => (line.order.length ? line.order.indexOf(mine) : null), cell: (line) => (line.order.length ? line.order.indexOf(mine) + 1 : "") },
+    { key: "best", head: "Best here", text: true, value: (line) => suite.models[line.order[0]]?.name, cell: (line) => safe(suite.models[line.order[0]]?.name ?? "") },
   ], lines);
 }

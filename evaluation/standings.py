@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.rows import Model, Suite, Task
+from tsfm.evaluation.metrics import FLOOR, relative
 
 # T tasks, M models, G data sets, R resamples.
 
 Array = NDArray[np.float64]
 
 METRICS = ("crps", "mase")
-FLOOR = 0.01
 COMPLETE = 0.9
 RESAMPLES, SEED, COVERAGE = 1000, 0, 0.95
 TERMS = ("short", "medium", "long")
@@ -99,9 +99,8 @@ def ratios(models: Sequence[Model], tasks: Sequence[Task], metric: str) -> Array
     for column, model in enumerate(models):
         for line, task in enumerate(tasks):
             score = model.scores.get(task.name)
-            naive = getattr(score, f"naive_{metric}", math.nan)
-            if score is not None and naive > 0:
-                table[line, column] = getattr(score, metric) / naive
+            if score is not None:
+                table[line, column] = relative(getattr(score, metric), getattr(score, f"naive_{metric}"))
     return np.where(np.isfinite(table), table, np.nan)
 
 

@@ -120,6 +120,14 @@ def test_a_model_checked_in_part_says_on_the_page_how_much_of_which_set(tmp_path
     assert "Series that the leak check could judge: 86 of 756 of alpha, none of beta." in page.about(model)
 
 
+def test_a_task_where_the_baseline_is_exact_is_left_out_with_that_reason(tmp_path: Path, nothing: Path):
+    exact = {"naive_mase": "", "naive_crps": 0}
+    for name in ("one", "two"):
+        write_rows(tmp_path, [made_row(name, TASKS[0]), made_row(name, TASKS[1], **exact)], f"zero_shot_{name}.csv")
+    (sentence,) = page.named(compare(rows.load("zero_shot", tmp_path, nothing)))
+    assert sentence == f"Left out for everybody: {TASKS[1]} (seasonal naive is exact there)."
+
+
 def test_validation_rows_never_reach_the_table(tmp_path: Path, nothing: Path):
     write_rows(tmp_path, [made_row("m", TASKS[0], split="validation")])
     with pytest.raises(DataError, match="no rows on zero_shot"):

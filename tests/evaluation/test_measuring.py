@@ -136,6 +136,22 @@ def test_how_windows_are_cut_into_chunks_changes_no_digit(task: Task, monkeypatc
     assert repr(found) == repr(once)
 
 
+@pytest.mark.parametrize("kind", ["task", "sliding"])
+def test_the_baseline_reads_two_seasons_where_a_model_is_given_less(kind: str, request: pytest.FixtureRequest):
+    asked: Task = request.getfixturevalue(kind)
+    whole, short = (measure(zeros, replace(asked, context=context), "validation") for context in (48, 12))
+    assert (short.naive_mase, short.naive_crps) == (whole.naive_mase, whole.naive_crps)
+    naive = measure(seasonal_naive_forecaster, replace(asked, context=12), "validation")
+    assert naive.mase_ratio > 1.0, "the model itself sees too little to repeat a season"
+
+
+def test_windows_hold_what_a_model_is_given_and_the_history_of_the_baseline(sliding: Task):
+    for window in usable_windows(replace(sliding, context=12), "test"):
+        assert window.history is not None and (len(window.context), len(window.history)) == (12, 48)
+        np.testing.assert_array_equal(window.context, window.history[-12:])
+    assert all(window.history is None for window in usable_windows(sliding, "test"))
+
+
 def test_a_ratio_that_cannot_be_had_is_noted(task: Task):
     found = measure(zeros, replace(task, naive_mase=0.0))
     assert np.isnan(found.mase_ratio) and "no MASE ratio" in found.note

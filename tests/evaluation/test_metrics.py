@@ -25,6 +25,7 @@ from tsfm.evaluation.metrics import (
     msis,
     nd,
     quantile_loss,
+    relative,
     rmse,
     scaled_quantile_loss,
     seasonal_error,
@@ -173,5 +174,12 @@ def test_a_forecast_with_nan_is_refused() -> None:
 def test_the_geometric_mean_is_that_of_ratios() -> None:
     assert geometric_mean([0.5, 2.0, 1.0]) == pytest.approx(1.0)
     assert np.isnan(geometric_mean([]))
-    with pytest.raises(DataError, match="positive"):
-        geometric_mean([1.0, 0.0])
+    for wrong in (-0.5, np.nan):
+        with pytest.raises(DataError, match="ratios of 0 or more"):
+            geometric_mean([1.0, wrong])
+
+
+def test_an_error_of_zero_is_a_ratio_of_zero_that_a_mean_counts_as_a_hundredth() -> None:
+    assert relative(0.0, 2.0) == 0.0 and relative(1.0, 2.0) == 0.5
+    assert np.isnan([relative(1.0, 0.0), relative(0.0, 0.0), relative(np.nan, 1.0), relative(1.0, np.nan)]).all()
+    assert geometric_mean([relative(0.0, 2.0), 1.0]) == pytest.approx(0.1)

@@ -7,7 +7,7 @@ import pytest
 
 from tsfm.errors import DataError, UnknownName
 from tsfm.evaluation.measuring import measure, seasonal_naive_forecaster
-from tsfm.evaluation.metrics import LEVELS, Array, crps
+from tsfm.evaluation.metrics import FLOOR, LEVELS, Array, crps
 from tsfm.evaluation.probe import Missing, Outliers, Probe, generate, probe_hash, probe_windows, read_probe
 from tsfm.evaluation.probe_laws import (
     Autoregressive,
@@ -20,6 +20,7 @@ from tsfm.evaluation.probe_laws import (
     normal_scores,
 )
 from tsfm.evaluation.probe_signals import Season, Shift, Trend
+from tsfm.evaluation.runner import evaluate
 from tsfm.evaluation.tasks import load_suite, read_task
 
 SUITE = load_suite("synthetic_probe")
@@ -232,6 +233,18 @@ def test_the_optimum_is_measured_as_optimal(task) -> None:  # type: ignore[no-un
 
     again = measure(optimum, task)  # type: ignore[arg-type]
     assert again.crps == again.optimal_crps == found.optimal_crps
+
+
+def test_exact_forecasts_have_a_ratio_of_zero_and_an_exact_baseline_leaves_the_plain_error() -> None:
+    board = evaluate("drift", "synthetic_probe", tasks=["trend/linear, no noise", "season/24, no noise"])
+    exact, odd = board.rows
+    assert (exact["mase_ratio"], exact["crps_ratio"], exact["note"]) == (0.0, 0.0, "")
+    assert board.summary().mase_ratio == pytest.approx(FLOOR)
+    heading, *lines = board.cells()
+    cells = [dict(zip(heading, line, strict=True)) for line in lines]
+    assert odd["naive_crps"] == 0 and "no MASE ratio" in odd["note"]
+    assert cells[1]["MASE ratio"] == f"MAE {odd['mae']:.4g}" and odd["mae"] > 0
+    assert cells[1]["CRPS ratio"] == cells[1]["MASE"] == "-" and cells[0]["MASE ratio"] == "0"
 
 
 def test_the_picture_shows_every_task_and_tells_in_words_where_the_naive_forecast_is_exact() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from evaluation.rows import Model, Score, Suite, Task
-from evaluation.standings import FLOOR, compare, draws, duels, interval, logs, ranks, slices, standings, win_rates
+from evaluation.standings import compare, draws, duels, interval, logs, ranks, slices, standings, win_rates
+from tsfm.evaluation.metrics import FLOOR
 
 TASKS = tuple(
     Task(f"{group}/{frequency}", group, "odd" if group in "ac" else "even", frequency, "short")

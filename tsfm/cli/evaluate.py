@@ -41,6 +41,7 @@ def evaluate(
     from tsfm.evaluation.contenders import contender
     from tsfm.evaluation.runner import evaluate as measure
     from tsfm.evaluation.runner import file_name, own_name
+    from tsfm.evaluation.scoreboard import HEADINGS
 
     console = Console(highlight=False)
     console.width = max(console.width, 110)  # or a piped table is cut at 80 columns
@@ -62,7 +63,7 @@ def evaluate(
         table = Table(*headings, title=f"{entrant.name} on {suite}, {split} windows", box=box.SIMPLE_HEAD)
         table.columns[0].no_wrap = True
         for column in table.columns[1:]:
-            column.justify = "right"
+            column.justify, column.no_wrap = "right", column.header == HEADINGS["mase_ratio"]  # or "MAE 0.86" is cut
         for row in rows:
             table.add_row(*row)
         console.print(table)

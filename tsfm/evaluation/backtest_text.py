@@ -18,9 +18,9 @@ HEADS = ("model", "MASE", "skill", "wins", "ties", "CRPS", "skill", "bias", "in 
 TIES = HEADS.index("ties")
 LEGEND = (
     "MASE: error of the median, in units of the seasonal error of the history; CRPS: error of all quantiles; skill: "
-    "share of the seasonal naive forecast's error saved; wins: series with a MASE below its, ties: "
-    "with the same; bias: above 0 forecasts are too high; in 80 %: share of the values inside the 80 % interval, 80 % at "
-    "best; s: seconds"
+    "share of the seasonal naive forecast's error saved; wins: series with a MASE below its, ties: with the same; "
+    "bias: above 0 forecasts are too high; in 80 %: share of the values inside the 80 % interval, 80 % at best; "
+    "s: seconds"
 )
 REMEDY = (
     f"Give windows={FEWEST_UNITS} or more that do not overlap, with a history long enough for them, or at least "

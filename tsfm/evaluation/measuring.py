@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from tsfm.data.datasets import data_hash, load_series
 from tsfm.errors import DataError
 from tsfm.evaluation import probe, protocol
 from tsfm.evaluation.contenders import Predict
-from tsfm.evaluation.metrics import Array, seasonal_error
+from tsfm.evaluation.metrics import Array, relative, seasonal_error
 from tsfm.evaluation.tally import ASKED, Tally
 from tsfm.evaluation.tasks import Task
 from tsfm.progress import Progress
@@ -28,6 +28,7 @@ class Window(NamedTuple):
     target   (H,) NaN where missing
     scale    seasonal error of the history, for MASE
     optimal  (H, Q) at `ASKED`: the best possible forecast, where the law of the series is known
+    history  what the seasonal naive forecast reads where the context is too short for a season; None: the context
     """
 
     series_id: str
@@ -35,6 +36,7 @@ class Window(NamedTuple):
     target: Array
     scale: float
     optimal: Array | None = None
+    history: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def finished(
     notes = [
         f"no {name.upper()} ratio: {ours[name]:g} to the seasonal naive forecast's {naive[name]:g}"
         for name in ("mase", "crps")
-        if np.isnan(ratio(ours[name], naive[name]))
+        if np.isnan(relative(ours[name], naive[name]))
     ]
     if crossing:
         notes.append(f"quantiles cross at {crossing} steps")
@@ -138,8 +140,8 @@ def finished(
         **rest,
         naive_mase=naive["mase"],
         naive_crps=naive["crps"],
-        mase_ratio=ratio(ours["mase"], naive["mase"]),
-        crps_ratio=ratio(ours["crps"], naive["crps"]),
+        mase_ratio=relative(ours["mase"], naive["mase"]),
+        crps_ratio=relative(ours["crps"], naive["crps"]),
         optimal_mase=best.get("mase", nan),
         optimal_crps=best.get("crps", nan),
         note="; ".join(notes),
@@ -154,8 +156,9 @@ def published(task: Task) -> dict[str, float] | None:
 
 
 def naive_errors(windows: Sequence[Window], task: Task) -> dict[str, float]:
-    """Return the errors of the seasonal naive forecast on the same windows."""
+    """Return the errors of the seasonal naive forecast on the same windows, with two seasons of history at least."""
     tally = Tally()
+    windows = [one if one.history is None else one._replace(context=one.history) for one in windows]
     for chunk in chunks(windows):
         count_in(tally, chunk, forecast(seasonal_naive_forecaster, chunk, task))
     return tally.errors()
@@ -169,21 +172,32 @@ def count_in(tally: Tally, chunk: Sequence[Window], quantiles: Array) -> None:
 def all_windows(task: Task, split: str) -> Iterator[Window]:
     """Yield the windows of all series in file order."""
     if task.protocol == "generated":
-        for series_id, context, target, optimal in probe.probe_windows(task, split, ASKED):
-            yield Window(series_id, context, target, seasonal_error(context, task.season), optimal)
+        for series_id, past, target, optimal in probe.probe_windows(replace(task, context=None), split, ASKED):
+            yield window(task, series_id, past, target, seasonal_error(past, task.season), optimal)
         return
     for series in load_series(task.dataset):
         if task.protocol == "rolling":
-            for context, target in protocol.windows(series.values, task.horizon, task.windows, split):
-                scale = seasonal_error(context, task.season)
-                yield Window(series.series_id, context[-(task.context or len(context)) :], target, scale)
+            for past, target in protocol.windows(series.values, task.horizon, task.windows, split):
+                yield window(task, series.series_id, past, target, seasonal_error(past, task.season))
             continue
         stretches = (task.train, task.validation, task.test)
-        cut = protocol.sliding_windows(series.values, task.horizon, task.context, *stretches, split)
+        reach = protocol.baseline_context(task.context, task.season)
+        cut = protocol.sliding_windows(series.values, task.horizon, reach, *stretches, split)
         deviation = float(np.nanstd(series.values[: task.train]))
         scale = seasonal_error(series.values[: task.train], task.season) / (deviation if deviation > 0 else 1.0)
-        for context, target in cut:
-            yield Window(series.series_id, context, target, scale)
+        for past, target in cut:
+            yield window(task, series.series_id, past, target, scale)
+
+
+def window(
+    task: Task, series_id: str, past: Array, target: Array, scale: float, optimal: Array | None = None
+) -> Window:
+    """A window whose context is what the task gives of the past."""
+    reach = protocol.baseline_context(task.context, task.season)
+    if task.context is None or reach is None:
+        return Window(series_id, past, target, scale, optimal)
+    history = past[-reach:] if reach > task.context else None
+    return Window(series_id, past[-task.context :], target, scale, optimal, history)
 
 
 def usable_windows(task: Task, split: str) -> list[Window]:
@@ -238,11 +252,6 @@ def seasonal_naive_forecaster(
         protocol.seasonal_naive(context, horizon, season, levels)
         for context, season in zip(contexts, seasons, strict=True)
     ]
-
-
-def ratio(value: float, baseline: float) -> float:
-    """Return `value` in units of the baseline's, NaN where either is not positive."""
-    return value / baseline if value > 0 and baseline > 0 else float("nan")
 
 
 def task_hash(task: Task) -> str:

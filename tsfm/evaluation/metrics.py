@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # those of GIFT-Eval's CRPS
 ALPHA = 0.05  # what the interval of MSIS leaves out, in the M4 competition and in GIFT-Eval
+FLOOR = 0.01  # a lower ratio counts as this in a geometric mean
 
 
 def seasonal_error(context: Array, season: int) -> float:
@@ -195,15 +196,23 @@ def calibration_error(target: Array, quantiles: Array, levels: Sequence[float] =
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """Geometric mean of positive numbers; NaN for none, an error for a number that is not positive."""
+    """Geometric mean of ratios, one below 0.01 counted as 0.01; NaN for none, an error for what is no ratio.
+
+    The bound is fev's: one error of zero would make all others worthless.
+    """
     numbers = np.array(list(values), dtype=np.float64)
     if not len(numbers):
         return float("nan")
-    if not (numbers > 0).all():
+    if not (numbers >= 0).all():
         raise DataError(
-            f"a geometric mean needs positive numbers, got {numbers[~(numbers > 0)][0]}; leave it out first"
+            f"a geometric mean needs ratios of 0 or more, got {numbers[~(numbers >= 0)][0]}; leave it out first"
         )
-    return float(np.exp(np.log(numbers).mean()))
+    return float(np.exp(np.log(np.maximum(numbers, FLOOR)).mean()))
+
+
+def relative(error: float, baseline: float) -> float:
+    """An error in units of the baseline's; NaN where that is zero or there is none of the two."""
+    return error / baseline if baseline > 0 else float("nan")
 
 
 def _mean(entries: Array) -> float:

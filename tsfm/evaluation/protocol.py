@@ -35,6 +35,7 @@ SEASONS = {"S": 3600, "T": 1440, "H": 24, "D": 1, "W": 1, "M": 12, "B": 5, "Q": 
 TEST_SHARE = 0.1
 MAX_WINDOWS = 20
 CONTEXT_HORIZONS = 2  # what remains before a validation window, at least
+BASELINE_SEASONS = 2  # one to repeat, and one to know how far seasons lie apart
 
 _UNITS = {"min": "T", "h": "H", "s": "S", "ME": "M", "MS": "M", "QE": "Q", "QS": "Q", "YE": "A", "YS": "A", "Y": "A"}
 
@@ -101,6 +102,14 @@ def sliding_windows(
     scaled = (values[:last] - float(np.nanmean(values[:train]))) / (deviation if deviation > 0 else 1.0)
     for cut in range(first, last - horizon + 1):
         yield scaled[0 if context is None else max(0, cut - context) : cut], scaled[cut : cut + horizon]
+
+
+def baseline_context(context: int | None, season: int) -> int | None:
+    """Steps that the seasonal naive forecast reads where a model is given `context`: two seasons at least.
+
+    With less than a season it would be the naive forecast under another name.
+    """
+    return None if context is None else max(context, BASELINE_SEASONS * season)
 
 
 def seasonal_naive(context: Array, horizon: int, season: int, levels: Sequence[float] = LEVELS) -> Array:

@@ -102,12 +102,13 @@ class Scoreboard:
         return {row["task"]: row["error"] for row in self.rows if row["error"]}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Return the table as text, its headings first; a task that failed has empty cells."""
+        """Return the table as text, its headings first; a task that failed has empty cells.
+
+        Where there is no MASE ratio, because the seasonal naive forecast is exact or errors have no unit, the plain MAE
+        stands in its place.
+        """
         heading = ("task", *(HEADINGS[name] for name in self.shown))
-        return [
-            heading,
-            *((row["task"], *("" if row["error"] else shown(row[name]) for name in self.shown)) for row in self.rows),
-        ]
+        return [heading, *((row["task"], *(cell(row, name) for name in self.shown)) for row in self.rows)]
 
     def __repr__(self) -> str:
         heading, *rows = self.cells()
@@ -118,6 +119,15 @@ class Scoreboard:
         heading, *rows = self.cells()
         failed = "".join(f"<p>{escape(task)}: {escape(why)}</p>" for task, why in self.failures().items())
         return f"{tabular.as_html(heading, rows)}{failed}<p>{escape(str(self.summary()))}</p>"
+
+
+def cell(row: Row, name: str) -> str:
+    """Return a cell of the table."""
+    if row["error"]:
+        return ""
+    if name == "mase_ratio" and not _there(row[name]) and _there(row["mae"]):
+        return f"MAE {shown(row['mae'])}"
+    return shown(row[name]) or "-"
 
 
 def shown(value: Any) -> str:

@@ -9,8 +9,8 @@ Rows = Sequence[Mapping[str, str]]
 
 
 def geometric_mean(rows: Rows, column: str) -> float:
-    """Geometric mean of a column over the rows that have it."""
-    values = [float(row[column]) for row in rows if row[column] not in ("", "nan")]
+    """Geometric mean of a column over the rows that have it; as on the leaderboard, below 0.01 counts as 0.01."""
+    values = [max(float(row[column]), 0.01) for row in rows if row[column] not in ("", "nan")]
     return exp(sum(log(value) for value in values) / len(values))
 
 
