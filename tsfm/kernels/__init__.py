@@ -1,26 +1,37 @@
 """Which computation runs where: the only place in the package that knows devices and instruction sets.
 
-`expert_mlp` is the sparse layer's heart; `choose_precision` decides the type of the large matrix products; `describe`
-says both in words for `tsfm doctor`. The Triton kernels take their seat here, beside the CPU path, when they land.
+`expert_mlp` is the sparse layer's heart; `choose_path` decides what computes it and `using` overrides that for tests;
+`choose_precision` decides the type of the large matrix products; `describe` says all in words for `tsfm doctor`.
+Triton is imported when its path is first taken, and everything works without it.
 """
 
 import ctypes
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from tsfm.errors import DataError
+from tsfm.kernels import reference
 from tsfm.kernels.moe import collect, dispatch, mix_rows, rows_matmul
 
 __all__ = [
     "choose_device",
+    "choose_path",
     "choose_precision",
     "describe",
     "expert_mlp",
     "keep_freed_memory",
     "memory_for_batches",
+    "route",
+    "using",
 ]
 
 # On a processor the tiny decoder was fastest at 64 to 256 series of 512 steps (40 to 160 MB), a quarter slower at 512.
@@ -29,24 +40,147 @@ HOST_MEMORY = 64 * 2**20
 # T tokens, D width, E experts, K experts a token, F expert width, R = T * K routed rows.
 
 
-def expert_mlp(x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of each token's SwiGLU experts; dropless, differentiable in x, up, down and weight.
+Path = Literal["triton", "cpu", "reference"]
+PATHS: dict[Path, str] = {
+    "triton": "fused Triton kernels",
+    "cpu": "plain torch: sorted rows, one GEMM an expert",
+    "reference": "reference, one expert at a time",
+}
+OLDEST_TRITON = (3, 3)
+TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-    x       (T, D)      up (E, 2F, D), gate rows first      down (E, D, F)
-    index   (T, K)      experts of each token
-    weight  (T, K)      their mixing weights, fp32
-    returns (T, D)      in the type of x
+
+def _missing_triton() -> str:
+    """Why the Triton kernels cannot be had on any device, empty where they can; imports nothing."""
+    if find_spec("triton") is None:
+        return "Triton is not installed: pip install 'tsfm-forecast[triton]'"
+    try:
+        found = version("triton")
+    except PackageNotFoundError:  # builds of other names, which belong to their torch
+        return ""
+    numbers = re.match(r"(\d+)\.(\d+)", found)
+    if numbers and tuple(map(int, numbers.groups())) < OLDEST_TRITON:
+        return f"Triton {found} is older than {'.'.join(map(str, OLDEST_TRITON))}: pip install -U triton"
+    return ""
+
+
+_no_triton = _missing_triton()
+_forced: Path | None = None
+
+
+def choose_path(
+    device: torch.device, dtype: torch.dtype, activation: reference.Activation = "swiglu"
+) -> tuple[Path, str]:
+    """What computes sparse layers of this device, type and activation, and the reason in words.
+
+    "triton" are the fused GPU kernels, "cpu" is plain torch on any device, "reference" the slow truth.
     """
+    if _forced is not None:
+        return _forced, "asked for by kernels.using()"
+    if device.type != "cuda":
+        return "cpu", "no CUDA device" if not _no_triton else f"no CUDA device; {_no_triton}"
+    if _no_triton:
+        return "cpu", _no_triton
+    if dtype not in TRITON_TYPES:
+        return "cpu", f"{dtype} is not among the types of the Triton kernels"
+    if activation != "swiglu":
+        return "cpu", f"the Triton kernels compute SwiGLU experts, not {activation}"
+    return "triton", "a CUDA device and Triton are there; SwiGLU experts only, others take plain torch"
+
+
+@contextmanager
+def using(path: Path) -> Iterator[None]:
+    """Take this path whatever the device, for tests and benchmarks."""
+    global _forced
+    if path not in PATHS:
+        raise DataError(f"path={path!r} is not known; pass 'triton', 'cpu' or 'reference'")
+    if path == "triton" and _no_triton:
+        raise DataError(_no_triton)
+    before, _forced = _forced, path
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def route(
+    x: Tensor,
+    router: Tensor,
+    top_k: int,
+    *,
+    scoring: reference.Scoring = "softmax",
+    bias: Tensor | None = None,
+    renormalise: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Each token's experts and their mixing weights, from a linear router in float32; ties go to the lowest index.
+
+    x (T, D), router (E, D); scoring, bias and renormalise as in `reference.route`. Differentiable in x and router.
+    returns index (T, K), weight (T, K), logits (T, E), counts (blocks, E) of tokens, which `expert_mlp` may reuse
+    """
+    if choose_path(x.device, x.dtype)[0] == "triton":
+        from tsfm.kernels import moe_op
+
+        if router.shape[0] <= moe_op.EXPERTS:
+            return moe_op.route(x, router, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
+    logits = F.linear(x.float(), router.float())
+    index, weight = reference.route(logits, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
+    counts = (index.reshape(-1, 1) == torch.arange(router.shape[0], device=x.device)).sum(0, dtype=torch.int32)
+    return index, weight, logits, counts[None]
+
+
+def expert_mlp(
+    x: Tensor,
+    up: Tensor,
+    down: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    *,
+    activation: reference.Activation = "swiglu",
+    counts: Tensor | None = None,
+    recompute: bool = False,
+) -> Tensor:
+    """Weighted sum of each token's experts; dropless, differentiable in x, up, down and weight.
+
+    x          (T, D)
+    up         (E, 2F, D), gate rows first, or (E, F, D) for gelu
+    down       (E, D, F)
+    index      (T, K)     experts of each token
+    weight     (T, K)     their mixing weights, fp32
+    counts     what `route` returned with this very index; saves a launch on a GPU
+    recompute  on a GPU, keep 2F numbers a routed row less for the backward, for one more product by `up`
+    returns    (T, D)     in the type of x
+    """
+    path = choose_path(x.device, x.dtype, activation)[0]
+    if path == "triton":
+        from tsfm.kernels import moe_op
+
+        if activation != "swiglu":
+            raise DataError(f"the Triton kernels have no {activation} experts; take the path 'cpu' or 'reference'")
+        return moe_op.expert_mlp(x, up, down, index, weight, counts, recompute=recompute)
+    if path == "reference":
+        return reference.expert_mlp(x, up, down, index, weight, activation)
+    return _plain_expert_mlp(x, up, down, index, weight, activation)
+
+
+def _plain_expert_mlp(
+    x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tensor, activation: reference.Activation
+) -> Tensor:
+    """`expert_mlp` in torch alone: rows sorted by expert, one product an expert."""
     experts, top_k = up.shape[0], index.shape[1]
     flat = index.reshape(-1)
     order = torch.argsort(flat, stable=True)  # (R,) sorted row -> t * K + k
-    if not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
+    if activation == "swiglu" and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
         return mix_rows(x, up, down, order, flat.bincount(minlength=experts).tolist(), weight)
     counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0)
     start = F.pad(counts.cumsum(0), (1, 0))
     position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    gate, value = rows_matmul(dispatch(x, order, position), up, start).chunk(2, dim=-1)
-    rows = rows_matmul(F.silu(gate) * value, down, start)  # (R, D)
+    hidden = rows_matmul(dispatch(x, order, position), up, start)
+    if activation == "swiglu":
+        gate, value = hidden.chunk(2, dim=-1)
+        hidden = F.silu(gate) * value
+    else:
+        hidden = F.gelu(hidden)
+    rows = rows_matmul(hidden, down, start)  # (R, D)
     per_token = collect(rows, order, position).view(-1, top_k, rows.shape[-1])
     mixed: Tensor = (per_token * weight[..., None].to(rows.dtype)).sum(1)
     return mixed
@@ -116,9 +250,10 @@ def describe() -> list[tuple[str, str, str]]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = str(choose_precision(device)).removeprefix("torch.")
     why = "native on this GPU" if device.type == "cuda" else _cpu_bf16()[1]
+    path, reason = choose_path(device, choose_precision(device))
     return [
         ("device", str(device), "a CUDA device is visible" if device.type == "cuda" else "no CUDA device is visible"),
         ("precision", precision, why),
-        ("expert layers", "sorted rows, one GEMM an expert", "plain torch path; the Triton kernels are not built yet"),
+        ("expert layers", PATHS[path], reason),
         ("threads", str(torch.get_num_threads()), "torch.get_num_threads()"),
     ]
