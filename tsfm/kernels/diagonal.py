@@ -1,7 +1,10 @@
 """The diagonal state-space model S4D (Gu et al. 2022): its convolution kernel, and the model run by convolution.
 
 The parameters are constant in time, so the model is a convolution with K[l] = 2 Re sum_n weight_n exp(l log_decay_n).
-There is no Triton kernel for it, because making K does not take the time (see `s4d_kernel`): the convolution does.
+With l = b i + j the sum is one real matrix product of exp(b i log_decay) and exp(j log_decay), about 2 sqrt(L)
+exponentials a state instead of L: 13 ms for 200 at 256 channels, 32 states and 512 steps, 50 ms for 1850 at 4096 steps
+(one core). The convolution of 16 series takes 26 and 308 ms, and the way back through both 104 and 1136 ms, of which
+the convolution alone is 73 and 1006. So there is no Triton kernel for K: it would win a small part of the layer.
 """
 
 import torch
@@ -10,8 +13,6 @@ from torch import Tensor
 from tsfm.errors import DataError
 
 # S series, L steps, W channels, N states a channel, each standing for itself and its conjugate.
-
-BLOCK = 64  # steps of a kernel that share one exponential
 
 
 def discretise(A: Tensor, step: Tensor, method: str = "zoh") -> tuple[Tensor, Tensor]:
@@ -34,7 +35,7 @@ def s4d_kernel(log_decay: Tensor, weight: Tensor, length: int) -> Tensor:
 
     log_decay (W, N) complex, as `discretise` gives it; weight (..., W, N) complex, C B gain -> (..., W, length)
     """
-    block = min(BLOCK, max(1, length))
+    block = 1 << (max(1, length).bit_length() // 2)  # about the root of the length
     count = (length + block - 1) // block
     near = powers(log_decay, torch.arange(block, device=log_decay.device))  # (W, N, block)
     far = powers(log_decay, block * torch.arange(count, device=log_decay.device))  # (W, N, count)
