@@ -5,7 +5,7 @@ import torch
 
 from tsfm import kernels
 from tsfm.kernels import reference
-from tsfm.kernels.moe import BLOCK, blocks, weight_grad
+from tsfm.kernels.moe import BLOCK, GRAIN, LARGEST, blocks, plan_blocks, weight_grad
 from tsfm.nn.moe import SparseExperts, rebalance, route
 
 SHAPES = [(37, 40, 24, 4, 2), (1, 32, 16, 8, 2), (33, 32, 32, 5, 1), (20, 16, 8, 3, 3), (1300, 16, 8, 2, 1)]
@@ -32,6 +32,43 @@ def test_expert_layer_matches_the_reference_with_gradients(tokens, width, ffn, e
     wanted = torch.autograd.grad(truth, (x, up, down, weight), pull)
     for got, want in zip(torch.autograd.grad(ours, (x, up, down, weight), pull), wanted, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "width", "ffn", "experts", "top_k"), [*SHAPES, (0, 16, 8, 4, 2), (600, 64, 200, 4, 2)]
+)
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_a_forecast_s_layer_matches_the_reference(tokens, width, ffn, experts, top_k, dtype, near):
+    x, up, down, index, weight = layer(tokens, width, ffn, experts, top_k)
+    x, up, down = x.to(dtype), up.to(dtype), down.to(dtype)
+    with torch.inference_mode():
+        ours = kernels.expert_mlp(x, up, down, index, weight.to(torch.promote_types(dtype, torch.float32)))
+        truth = reference.expert_mlp(x.double(), up.double(), down.double(), index, weight)
+    assert ours.dtype == dtype
+    assert (ours - truth).norm() <= near * truth.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_forecast_s_layer_bears_every_token_on_one_expert(dtype):
+    x, up, down, _, weight = layer(3000, 16, 8, 4, 1)
+    index = torch.full((3000, 1), 2)
+    with torch.inference_mode():
+        ours = kernels.expert_mlp(x.to(dtype), up.to(dtype), down.to(dtype), index, weight.float())
+        truth = reference.expert_mlp(x, up, down, index, weight)
+    assert (ours - truth).norm() <= 1e-2 * truth.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("counts", [[0, 0], [1, 0, 40, 3], [5000, 2, 2, 0, 2000], [130, 110, 125, 140] * 4])
+def test_planned_blocks_hold_every_row_and_little_more(counts, dtype):
+    plan = plan_blocks(counts, 256, 96, dtype)
+    room = {block.first + i: block.rows * block.times for block in plan for i in range(block.experts)}
+    assert all(room.get(expert, 0) >= count for expert, count in enumerate(counts))
+    assert all(block.experts * block.rows <= 2 * LARGEST for block in plan)
+    if dtype == torch.float32:
+        assert sum(room.values()) <= sum(counts) + LARGEST // 64
+    else:
+        assert all(block.rows % GRAIN == 0 for block in plan)
 
 
 def test_an_expert_without_tokens_gets_no_gradient_and_does_no_harm():

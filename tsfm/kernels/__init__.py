@@ -166,11 +166,11 @@ def _plain_expert_mlp(
     x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tensor, activation: reference.Activation
 ) -> Tensor:
     """`expert_mlp` in torch alone: rows sorted by expert, one product an expert."""
+    if activation == "swiglu" and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
+        return mix_rows(x, up, down, index, weight)
     experts, top_k = up.shape[0], index.shape[1]
     flat = index.reshape(-1)
     order = torch.argsort(flat, stable=True)  # (R,) sorted row -> t * K + k
-    if activation == "swiglu" and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
-        return mix_rows(x, up, down, order, flat.bincount(minlength=experts).tolist(), weight)
     counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0)
     start = F.pad(counts.cumsum(0), (1, 0))
     position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))

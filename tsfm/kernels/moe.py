@@ -13,16 +13,22 @@ product itself). So products run in blocks of a few fixed sizes: the last block 
 it, which recomputes some rows to the same values, and the last block of a gradient is padded with zero rows.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 # T tokens, D width, K experts a token, R = T * K routed rows, E experts, M output width, N input width.
 
 BLOCK = 512
+
+# Of forecasts: bytes of a block with its inputs, hidden values and outputs; rows of the largest block; rows come in
+# multiples of GRAIN; operations that take as long as one call. Measured on cores with AMX, AVX512 and 2 MB of cache.
+CACHE, LARGEST, GRAIN, PER_CALL = 3 * 2**20, 1024, 32, 5 * 10**7
 
 
 def blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -60,23 +66,97 @@ def _(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
     return rows.new_empty(rows.shape[0], weight.shape[1])
 
 
-def mix_rows(x: Tensor, up: Tensor, down: Tensor, order: Tensor, counts: list[int], weight: Tensor) -> Tensor:
+class Block(NamedTuple):
+    """A matrix product: neighbouring experts, rows of each, and how often the product is repeated for more rows."""
+
+    first: int
+    experts: int
+    rows: int
+    times: int
+
+
+def mix_rows(x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Weighted sum of each token's SwiGLU experts, without a gradient: a block's rows stay in the cache all through.
 
-    Only bfloat16 goes to oneDNN, so in other types a block is all that an expert has.
-
-    x (T, D), up (E, 2F, D), down (E, D, F), order (R,), counts: rows of each expert, weight (T, K) -> (T, D)
+    x (T, D), up (E, 2F, D), down (E, D, F), index (T, K), weight (T, K) -> (T, D)
     """
-    top_k = weight.shape[1]
-    token, rows, begin = order // top_k, x.new_empty(order.shape[0], x.shape[1]), 0
+    experts, width, ffn = down.shape
+    expert = index.flatten().to("cpu", torch.uint8 if experts <= 256 else torch.int16).numpy()
+    counts = np.bincount(expert, minlength=experts)
+    plan = plan_blocks(counts.tolist(), width, ffn, x.dtype)
+    token, place = (torch.from_numpy(found).to(x.device) for found in seats(expert, counts, plan, index.shape[1]))
+    rows, begin = x.new_empty(token.numel(), width), 0
+    for block in plan:
+        one, of = block.experts == 1, slice(block.first, block.first + block.experts)
+        into, out_of = (up[block.first], down[block.first].t()) if one else (up[of], down[of].transpose(1, 2))
+        size, multiply = block.experts * block.rows, torch.mm if one else torch.bmm
+        for _ in range(block.times):
+            here, out = x.index_select(0, token[begin : begin + size]), rows[begin : begin + size]
+            if not one:
+                here, out = here.view(block.experts, -1, width), out.view(block.experts, -1, width)
+            multiply(swiglu(here, into, multiply), out_of, out=out)
+            begin += size
+    return F.embedding_bag(place.view(index.shape), rows, mode="sum", per_sample_weights=weight.to(rows.dtype))
+
+
+def swiglu(rows: Tensor, up: Tensor, multiply: Callable[..., Tensor]) -> Tensor:
+    """silu(gate) * value of rows (..., n, D) under up (..., 2F, D); -> (..., n, F).
+
+    oneDNN, which multiplies bfloat16, brings the second matrix into an order of its own: the smaller one comes second.
+    """
+    if rows.dtype == torch.bfloat16 and rows.shape[-2] < up.shape[-2]:
+        gate, value = multiply(up, rows.transpose(-1, -2)).chunk(2, dim=-2)
+        return F.silu(gate, inplace=True).mul_(value).transpose(-1, -2)
+    gate, value = multiply(rows, up.transpose(-1, -2)).chunk(2, dim=-1)
+    return F.silu(gate).mul_(value)
+
+
+def plan_blocks(counts: list[int], width: int, ffn: int, dtype: torch.dtype) -> list[Block]:
+    """Blocks that cover the rows of every expert and fit into the cache.
+
+    In bfloat16 a block has a multiple of 32 rows, so that shapes come back, and a call costs as much as PER_CALL
+    operations: neighbours that together fit into the cache, and that this many operations fill up to the same number of
+    rows, become one product.
+    """
+    grouped = dtype == torch.bfloat16
+    row, spare = dtype.itemsize * (2 * width + 3 * ffn), PER_CALL // (6 * width * ffn)
+    target, blocks = max(64, min(LARGEST, CACHE // row)), list[Block]()
     for expert, count in enumerate(counts):
-        into, out_of, end = up[expert].t(), down[expert].t(), begin + count
-        for first, last in blocks(begin, end) if x.dtype == torch.bfloat16 else [(begin, end)]:
-            gate, value = torch.mm(x.index_select(0, token[first:last]), into).chunk(2, dim=-1)
-            torch.mm(F.silu(gate).mul_(value), out_of, out=rows[first:last])
-        begin = end
-    position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    return F.embedding_bag(position.view(-1, top_k), rows, mode="sum", per_sample_weights=weight.to(rows.dtype))
+        times = max(1, (count + target // 2) // target)
+        rows = -(-count // times)
+        if grouped:
+            rows = -(-rows // GRAIN) * GRAIN
+            last = blocks[-1] if blocks else Block(0, 0, 0, 0)
+            high = max(rows, last.rows)
+            filled = last.experts * (high - last.rows) + high - rows
+            if last.times == times == 1 and (last.experts + 1) * high * row <= CACHE and filled <= spare:
+                blocks[-1] = Block(last.first, last.experts + 1, high, 1)
+                continue
+        if rows:
+            blocks.append(Block(expert, 1, rows, times))
+    return blocks
+
+
+def seats(
+    expert: NDArray[Any], counts: NDArray[np.int64], plan: list[Block], top_k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Token of every row of the blocks, some of them idle, and row of every slot (R,).
+
+    NumPy sorts small integers by radix, several times as fast as torch; torch gathers faster by int32 than by int64.
+
+    expert (R,) of every slot t * K + k, counts (E,) its histogram
+    """
+    room = np.zeros(len(counts), np.int64)
+    for block in plan:
+        room[block.first : block.first + block.experts] = block.rows * block.times
+    shift = room.cumsum() - room - counts.cumsum() + counts
+    order = expert.argsort(kind="stable")
+    row = np.arange(len(expert), dtype=np.int32)
+    if shift.any():
+        row += shift.astype(np.int32).repeat(counts)
+    token, place = np.zeros(int(room.sum()), np.int32), np.empty(len(expert), np.int32)
+    token[row], place[order] = order // top_k, row
+    return token, place
 
 
 @torch.library.custom_op("tsfm::weight_grad", mutates_args=())
