@@ -304,7 +304,7 @@ def checked(*tensors: Tensor) -> None:
     """Raise unless the kernels can read these: they take no strides, and the interpreter gets bfloat16 wrong."""
     for tensor in tensors:
         assert tensor.is_contiguous(), f"not contiguous: {tuple(tensor.shape)} with strides {tensor.stride()}"
-    if tensors[0].dtype == torch.bfloat16 and not isinstance(up_swiglu_kernel, triton.JITFunction):
+    if tensors[0].dtype == torch.bfloat16 and not isinstance(owner, triton.JITFunction):
         raise NotImplementedError(
             "Triton's interpreter multiplies bfloat16 wrongly; test float32 or float16, or on a GPU"
         )
