@@ -19,7 +19,7 @@ def made_scan(
     without: tuple[str, ...] = (),
     softplus: bool = True,
     dtype: torch.dtype = torch.float64,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
 ) -> Problem:
     """Arguments of a scan with decays and step sizes as Mamba has them, all wanting gradients."""
     draw = torch.Generator().manual_seed(series + channels + states + length)

@@ -20,7 +20,9 @@ from torch.nn import functional as F
 
 from tsfm.errors import DataError
 from tsfm.kernels import reference
+from tsfm.kernels import scan as scans
 from tsfm.kernels.moe import collect, dispatch, mix_rows, rows_matmul
+from tsfm.kernels.scan import selective_step
 
 __all__ = [
     "choose_device",
@@ -31,6 +33,8 @@ __all__ = [
     "keep_freed_memory",
     "memory_for_batches",
     "route",
+    "selective_scan",
+    "selective_step",
     "using",
 ]
 
@@ -184,6 +188,26 @@ def _plain_expert_mlp(
     per_token = collect(rows, order, position).view(-1, top_k, rows.shape[-1])
     mixed: Tensor = (per_token * weight[..., None].to(rows.dtype)).sum(1)
     return mixed
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    initial_state: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Outputs (S, W, L) and last state (S, W, N) of a selective scan; differentiable in every tensor.
+
+    The axes of the arguments are those of `tsfm.kernels.scan.selective_scan`; S series, W channels, L steps, N states.
+    """
+    path = choose_path(u.device, u.dtype)[0]
+    return scans.selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, path)
 
 
 @cache

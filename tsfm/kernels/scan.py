@@ -30,7 +30,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     initial_state: Tensor | None = None,
-    path: str = "torch",
+    path: str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Outputs and last state of x_t = exp(delta_t A) x_(t-1) + delta_t B_t u_t, y_t = C_t x_t + D u_t, times silu(z).
 
@@ -42,7 +42,7 @@ def selective_scan(
     D, delta_bias    (W,)
     delta_softplus   take delta = softplus(delta + delta_bias), not delta + delta_bias
     initial_state    (S, W, N), zero where None
-    path             "torch", "triton" or "reference"; a complex A or a constant B or C (W, N) takes the last
+    path             as in `tsfm.kernels`; a complex A, and a constant B or C (W, N), take "reference" always
     returns          (S, W, L) in the type of u and (S, W, N) in float32 or wider
     """
     check(u, delta, A, B, C, z, initial_state)
@@ -98,8 +98,10 @@ def grouped(state: Tensor, groups: int) -> Tensor:
 
 def implementation(path: str) -> ModuleType:
     """The module that runs a path; Triton is imported only when asked for."""
-    if path == "torch":
+    if path == "cpu":
         return scan_torch
+    if path != "triton":
+        raise DataError(f"path={path!r} is not known; pass 'triton', 'cpu' or 'reference'")
     try:
         from tsfm.kernels import scan_triton
     except ImportError as error:

@@ -266,7 +266,7 @@ def check(*arrays: Tensor | None) -> None:
     """Raise unless the kernels can read these: they take no strides, and the interpreter rounds bfloat16 wrongly."""
     given = [array for array in arrays if array is not None]
     if any(array.dtype == torch.float64 for array in given):
-        raise TypeError("the Triton scan computes in float32; take path='torch' for float64")
+        raise TypeError("the Triton scan computes in float32; take path='cpu' for float64")
     if not isinstance(forward_kernel, triton.JITFunction) and any(one.dtype == torch.bfloat16 for one in given):
         raise NotImplementedError("Triton's interpreter rounds bfloat16 wrongly; test float32 or float16, or on a GPU")
     if not all(array.is_contiguous() for array in given):
