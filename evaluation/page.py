@@ -195,7 +195,7 @@ def about(model: Model) -> str:
     rows = [score.row for score in model.scores.values()]
     made = {key: sorted({row.get(key, "") for row in rows} - {""}) for key in ("commit", "hardware", "seed", "weights")}
     parts = [
-        f"Measured with commit {', '.join(commit[:12] for commit in made['commit'])}"
+        f"Measured with commit {', '.join(short(commit) for commit in made['commit'])}"
         if made["commit"]
         else "Measured here",
         f"seed {', '.join(made['seed'])}" if made["seed"] else "",
@@ -214,6 +214,12 @@ def about(model: Model) -> str:
         else []
     )
     return " ".join(sentences)
+
+
+def short(commit: str) -> str:
+    """Twelve digits of a commit, and what says that files had changed since."""
+    digits, plus, changes = commit.partition("+")
+    return digits[:12] + plus + changes
 
 
 def column(model: Model, order: Sequence[str], name: str) -> list[float | None]:

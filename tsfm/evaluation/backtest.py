@@ -78,6 +78,7 @@ def backtest(
 
     A window counts where at least as many steps precede it as it forecasts; a series too short for all windows gives
     as many as it can, and the result says so. A model that fails has its reason in the table, and the others stay.
+    The result's frames are pandas, whatever kind of table came in.
     """
     horizon = None if horizon is None else check_horizon(horizon)
     levels = check_levels(quantile_levels)
