@@ -129,7 +129,8 @@ def plan_blocks(counts: list[int], width: int, ffn: int, dtype: torch.dtype) -> 
             last = blocks[-1] if blocks else Block(0, 0, 0, 0)
             high = max(rows, last.rows)
             filled = last.experts * (high - last.rows) + high - rows
-            if last.times == times == 1 and (last.experts + 1) * high * row <= CACHE and filled <= spare:
+            next_to_it = last.times == times == 1 and last.first + last.experts == expert  # none without rows between
+            if next_to_it and (last.experts + 1) * high * row <= CACHE and filled <= spare:
                 blocks[-1] = Block(last.first, last.experts + 1, high, 1)
                 continue
         if rows:
@@ -146,15 +147,15 @@ def seats(
 
     expert (R,) of every slot t * K + k, counts (E,) its histogram
     """
-    room = np.zeros(len(counts), np.int64)
-    for block in plan:
-        room[block.first : block.first + block.experts] = block.rows * block.times
-    shift = room.cumsum() - room - counts.cumsum() + counts
+    total = sum(block.experts * block.rows * block.times for block in plan)
     order = expert.argsort(kind="stable")
     row = np.arange(len(expert), dtype=np.int32)
-    if shift.any():
-        row += shift.astype(np.int32).repeat(counts)
-    token, place = np.zeros(int(room.sum()), np.int32), np.empty(len(expert), np.int32)
+    if total > len(expert):
+        room = np.zeros(len(counts), np.int64)
+        for block in plan:
+            room[block.first : block.first + block.experts] = block.rows * block.times
+        row += (room.cumsum() - room - counts.cumsum() + counts).astype(np.int32).repeat(counts)
+    token, place = np.zeros(total, np.int32), np.empty(len(expert), np.int32)
     token[row], place[order] = order // top_k, row
     return token, place
 
