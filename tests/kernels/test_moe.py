@@ -60,7 +60,7 @@ def test_a_forecast_s_layer_bears_every_token_on_one_expert(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
-    "counts", [[0, 0], [1, 0, 40, 3], [40, 0, 40, 0, 0, 50], [5000, 2, 2, 0, 2000], [130, 110, 125, 140] * 4]
+    "counts", [[0, 0], [1, 0, 40, 3], [400, 0, 400, 0, 0, 390], [5000, 2, 2, 0, 2000], [130, 110, 125, 140] * 4]
 )
 def test_planned_blocks_hold_every_row_and_little_more(counts, dtype):
     plan = plan_blocks(counts, 256, 96, dtype)
@@ -77,7 +77,7 @@ def test_planned_blocks_hold_every_row_and_little_more(counts, dtype):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_forecast_s_layer_bears_experts_without_tokens_anywhere(seed):
-    x, up, down, _, weight = layer(400, 32, 16, 16, 2)
+    x, up, down, _, weight = layer(400, 256, 96, 16, 2)
     generator = torch.Generator().manual_seed(seed)
     popularity = torch.rand(16, generator=generator) ** 8
     popularity[torch.randperm(16, generator=generator)[: 2 + seed]] = 0
