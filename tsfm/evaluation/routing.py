@@ -70,7 +70,7 @@ def routing(forecaster: Forecaster, contexts: Floats, ahead: int = 0) -> Routing
     with recorded_routes() as routes:
         model(made.channels, made.bias)
     shape = (len(values), values.shape[1] + ahead, -1)
-    index = torch.stack([route.index.view(shape) for route in routes])
+    index = torch.stack([route.expert.view(shape) for route in routes])
     weight = torch.stack([route.weight.view(shape) for route in routes])
     tokens = torch.nn.functional.pad(observed.any(-1), (0, ahead), value=False)
     return Routing(index, weight, tokens, model.config.experts)

@@ -22,7 +22,7 @@ from tsfm import kernels
 class Route(NamedTuple):
     """Experts of every token (T, K), the strongest first, and their mixing weights (T, K)."""
 
-    index: Tensor
+    expert: Tensor
     weight: Tensor
 
 

@@ -51,6 +51,7 @@ class RunConfig:
     warmup_from    step where the warm-up starts: 0, or the step of the backup that a run was restored from
     mask_share     share of windows with hidden spans
     mask_spans     the most spans a window may have
+    relative       how far the loss counts relative errors instead of absolute ones (losses.py)
     balance_rate   largest step of the experts' balance bias
     balance_weight, logit_weight   of the router's two losses
     """
@@ -71,6 +72,7 @@ class RunConfig:
     weight_decay: float = 0.1
     mask_share: float = 0.6
     mask_spans: int = 2
+    relative: float = 0.0
     balance_rate: float = 0.01
     balance_weight: float = 0.01
     logit_weight: float = 1e-4
@@ -132,7 +134,7 @@ class Trainer:
         """Loss to minimise, the forecast part of it, and the load of every expert (depth, E)."""
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
             quantiles, load, router = self.model(channels, bias)
-        loss = weighted_mean(pinball(target, quantiles, self.levels), counted)
+        loss = weighted_mean(pinball(target, quantiles, self.levels), counted, self.config.relative)
         extra = self.config.logit_weight * router[0] + self.config.balance_weight * router[1]
         return loss + extra, loss.detach(), load
 
