@@ -3,9 +3,9 @@
 Decays and driven inputs of a few steps are made by whole-tensor operations, so that one `addcmul` a step is left in
 sequence; how many steps follows from the cache. On one core, at 256 channels of 16 states and float32, this takes 0.8
 to 1.0 of the time of a loop that does everything step by step at 16 series, 0.6 at one series, and with the backward
-pass half and a third of the time of that loop under autograd, which keeps twelve times as much (313 MB for 27 MB at 16
-series of 512 steps). Chunks that advance together by cumulative products took five times as long, because every state
-moves through memory twice more.
+pass half and a third of the time of that loop under autograd (0.9 at 64 series of 512 channels), which keeps twelve
+times as much (313 MB for 27 MB at 16 series of 512 steps). Chunks that advance together by cumulative products are
+slower, because every state moves through memory twice more.
 
 The backward pass starts at every 64th state, which the forward pass saved, and holds the states of those 64 steps
 only in part: it notes the first of every few, and makes these few again.
