@@ -5,7 +5,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from tsfm.data.windows import TrainingWindows, WindowConfig, coarseness, gather_real, mix, punch_holes
+from tsfm.data.windows import (
+    TrainingWindows,
+    WindowConfig,
+    bend,
+    coarseness,
+    gather_real,
+    mix,
+    punch_holes,
+    stretched,
+    stretches,
+)
 
 CONFIG = WindowConfig(
     patch=16, contexts=(64, 256), context_shares=(0.5, 0.5), tokens=512, chunk_series=32, chunk_steps=4
@@ -75,3 +85,49 @@ def test_holes_only_hide():
     observed = torch.ones(200, 64, dtype=torch.bool)
     holed = punch_holes(observed, 0.5, generator)
     assert 0.3 < (~holed).any(1).float().mean() < 0.6
+
+
+def test_a_stretched_series_keeps_its_shape_at_another_speed():
+    wave = np.sin(2 * np.pi * np.arange(200) / 24).astype(np.float32)
+    for factor in (0.5, 0.8, 1.0, 1.7, 2.0):
+        slow = stretched(wave, factor)
+        expected = np.sin(2 * np.pi * np.arange(len(slow)) * factor / 24)
+        assert abs(len(slow) - 200 / factor) <= 1
+        np.testing.assert_allclose(slow, expected, atol=0.02)
+
+
+def test_stretching_makes_up_no_missing_value():
+    gappy = np.arange(10, dtype=np.float32)
+    gappy[4] = np.nan
+    assert np.isnan(stretched(gappy, 0.5)[7:10]).all()
+    assert np.isfinite(stretched(gappy, 0.5)[:7]).all()
+
+
+def test_a_share_of_real_windows_is_stretched():
+    factors = stretches(2000, 0.4, torch.Generator().manual_seed(0))
+    assert 0.35 < (factors != 1).mean() < 0.45
+    assert factors.min() >= 0.5
+    assert factors.max() <= 2
+
+
+def test_bending_keeps_the_order_of_a_row_and_what_is_missing():
+    generator = torch.Generator().manual_seed(0)
+    values, observed = torch.randn(50, 64, generator=generator), torch.rand(50, 64, generator=generator) < 0.9
+    bent = bend(values, observed, 0.5, torch.Generator().manual_seed(1))
+    changed = (bent != values).any(1)
+    assert 10 < changed.sum() < 40
+    for row in torch.nonzero(changed).flatten():
+        seen = observed[row]
+        assert bent[row, seen].argsort().equal(values[row, seen].argsort())
+    torch.testing.assert_close(bent[~observed], values[~observed])
+
+
+def test_augmented_windows_are_finite_and_as_long_as_any():
+    series = [[np.random.default_rng(0).normal(size=400).cumsum(), np.arange(60.0)]]
+    config = WindowConfig(
+        contexts=(256,), context_shares=(1.0,), tokens=256, real_share=1.0, stretch_share=1.0, bend_share=1.0
+    )
+    values, observed = TrainingWindows(config, gather_real(series), 0).draw(3)
+    assert values.shape == (32, 9, 32)
+    assert values.isfinite().all()
+    assert observed.any((1, 2)).all()

@@ -26,6 +26,8 @@ class WindowConfig:
     tokens                     tokens of a step: windows times patches of context
     real_share                 share of windows cut from real series, where there are any
     short_share                share of windows shorter than their context, log-uniformly
+    stretch_share              share of real windows resampled by a factor between 1/2 and 2
+    bend_share                 share of real windows put through a random power
     """
 
     patch: int = 32
@@ -37,6 +39,8 @@ class WindowConfig:
     mix_share: float = 0.15
     reverse_share: float = 0.05
     hole_share: float = 0.1
+    stretch_share: float = 0.0
+    bend_share: float = 0.0
     chunk_series: int = 768
     chunk_steps: int = 32
     families: Mapping[str, float] | None = None
@@ -127,13 +131,14 @@ class TrainingWindows:
         assert self.real is not None
         draws = torch.rand(count, 5, generator=generator).double().numpy()
         series = np.searchsorted(self.real.share, draws[:, 0])
+        factors = stretches(count, self.config.stretch_share, generator)
         out = np.full((count, length), np.nan, dtype=np.float32)
         for row in range(count):
             start, end = (int(edge) for edge in self.real.starts[series[row] : series[row] + 2])
             step = coarseness(end - start, draws[row, 1])
-            wanted = min(length * step, (end - start) // step * step)
+            wanted = min(round(length * factors[row]) * step, (end - start) // step * step)
             first = start + int(draws[row, 2] * (end - start - wanted + 1))
-            piece = self.real.flat[first : first + wanted].reshape(-1, step).mean(1)
+            piece = stretched(self.real.flat[first : first + wanted].reshape(-1, step).mean(1), factors[row])[:length]
             if draws[row, 3] < self.config.reverse_share:
                 piece = piece[::-1]
             spare = min(self.config.patch, length - len(piece) + 1)
@@ -141,7 +146,10 @@ class TrainingWindows:
             out[row, end_at - len(piece) : end_at] = piece
         values = torch.from_numpy(out)
         observed = ~torch.isnan(values)
-        return standardise_rows(torch.where(observed, values, 0.0), observed), observed
+        values = standardise_rows(torch.where(observed, values, 0.0), observed)
+        if self.config.bend_share:
+            values = standardise_rows(bend(values, observed, self.config.bend_share, generator), observed)
+        return values, observed
 
     def shorten(self, observed: Tensor, generator: torch.Generator) -> Tensor:
         """Hide the start of some windows, so that short histories are common."""
@@ -159,6 +167,39 @@ def coarseness(length: int, draw: float) -> int:
     if draw >= 0.25 or not factors:
         return 1
     return factors[int(draw / 0.25 * len(factors))]
+
+
+def stretches(count: int, share: float, generator: torch.Generator) -> NDArray[np.float64]:
+    """Steps of a real series to one of its window (count,): 1, or for a `share` log-uniform between 1/2 and 2.
+
+    A few dozen sets are seen again and again: at other speeds they teach seasons instead of themselves.
+    """
+    if not share:
+        return np.ones(count)
+    draws = torch.rand(count, 2, generator=generator).double().numpy()
+    factors: NDArray[np.float64] = np.where(draws[:, 0] < share, 2.0 ** (2 * draws[:, 1] - 1), 1.0)
+    return factors
+
+
+def stretched(piece: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Values at every `factor`-th step, linear in between; NaN beside a missing one."""
+    if factor == 1:
+        return piece
+    at = np.arange(0, len(piece) - 1 + 1e-9, factor)
+    below = at.astype(np.int64)
+    above, part = np.minimum(below + 1, len(piece) - 1), (at - below).astype(np.float32)
+    between: NDArray[np.float32] = piece[below] * (1 - part) + piece[above] * part
+    return np.where(part == 0, piece[below], between)
+
+
+def bend(values: Tensor, observed: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Put a share of the rows, brought to [0, 1], through a power between 0.4 and 2.5: other tails, the same order."""
+    low = torch.where(observed, values, torch.inf).amin(1, keepdim=True)
+    high = torch.where(observed, values, -torch.inf).amax(1, keepdim=True)
+    draws = torch.rand(2, values.shape[0], 1, generator=generator)
+    power = torch.exp(np.log(2.5) * (2 * draws[1] - 1))
+    bent = ((values - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) ** power
+    return torch.where(observed & (draws[0] < share), bent, values)
 
 
 def standardise_rows(values: Tensor, observed: Tensor) -> Tensor:
