@@ -40,6 +40,7 @@ ROOT_MODULES = {
         "leaks",
         "loading",
         "packing",
+        "views",
     },
 }
 PACKAGES = {"kernels", "nn", "models", "data", "training", "evaluation", "scaling", "cli", "demo", "pretrained"}

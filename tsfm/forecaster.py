@@ -31,6 +31,7 @@ from tsfm.options import (
 )
 from tsfm.panel import Panel, Repair
 from tsfm.prediction import Forecast, Provenance
+from tsfm.views import NAMES, averaged_quantiles
 
 if TYPE_CHECKING:
     from tsfm.gluonts_predictor import GluonTSPredictor
@@ -112,7 +113,8 @@ class Forecaster:
         panel, contexts, skipped = crop_panel(panel, longest, errors)
         knots = knots_for(self.model, levels)
         check_size(len(contexts), steps, len(knots))
-        values = quantiles(
+        ask = averaged_quantiles if self._has_views(effort) else quantiles
+        values = ask(
             self.model, self.device, contexts, steps, panel.season, knots, batch_size=batch_size, progress=progress
         )
         clipped = [clip == "auto" and never_negative(series) for series in panel.values]
@@ -120,7 +122,7 @@ class Forecaster:
             model=self.name,
             weight_hash=self.weight_hash,
             context=max((len(one.values) for one in contexts), default=0),
-            transforms=self._transforms(panel, longest, any(clipped)),
+            transforms=self._transforms(panel, longest, any(clipped), effort),
             defaults={} if horizon is not None else {"horizon": steps},
             warnings=self._warnings(panel, {"future": future, "static": static}, effort, context),
             precision=self.precision,
@@ -139,6 +141,7 @@ class Forecaster:
         *,
         context: int | None = None,
         batch_size: int | None = None,
+        effort: str = "fast",
         clip: str | None = "auto",
         progress: bool | None = False,
     ) -> list[Floats]:
@@ -148,20 +151,21 @@ class Forecaster:
         quantile_levels  inside (0, 1), in any order
         season           steps in the natural season of each series, 1 (the default) where there is none
         context          the most steps to read, None for as many as the model can
+        effort           "best" averages the forecasts of several views of each series (tsfm/views.py)
         clip             "auto" cuts at 0 where all the history is >= 0; None leaves the forecast as it is
         """
         horizon, levels = check_horizon(horizon), check_levels(quantile_levels)
         check_choice(clip, "clip", ("auto", None))
+        check_choice(effort, "effort", ("fast", "best"))
         series = [np.asarray(one, dtype=np.float64) for one in values]
         longest = longest_context(self.model, check_optional(context, "context", "context=512"))
         contexts = [crop(one, longest, position) for position, one in enumerate(series)]
         if not contexts:
             return []
         knots = knots_for(self.model, levels)
+        ask = averaged_quantiles if self._has_views(effort) else quantiles
         curves = np.stack(
-            quantiles(
-                self.model, self.device, contexts, horizon, season, knots, batch_size=batch_size, progress=progress
-            )
+            ask(self.model, self.device, contexts, horizon, season, knots, batch_size=batch_size, progress=progress)
         )
         found = np.stack([quantile_curve.evaluate(knots, curves, level) for level in levels], -1)  # (B, H, Q)
         if clip == "auto":
@@ -201,7 +205,10 @@ class Forecaster:
 
         return GluonTSPredictor(self, prediction_length)
 
-    def _transforms(self, panel: Panel, longest: int | None, clipped: bool) -> list[str]:
+    def _has_views(self, effort: str) -> bool:
+        return effort == "best" and bool(getattr(self.model, "gains_from_views", False))
+
+    def _transforms(self, panel: Panel, longest: int | None, clipped: bool, effort: str) -> list[str]:
         cut = longest is not None and any(len(series) > longest for series in panel.values)
         begun = any(len(series) and np.isnan(series[0]) for series in panel.values)
         double = getattr(self.model, "input_dtype", torch.float32) == torch.float64
@@ -210,6 +217,7 @@ class Forecaster:
             "missing steps before the first value left out": begun,
             "location subtracted and a power of two divided out in float64": not double,
             "a power of two divided out": double,
+            NAMES: self._has_views(effort),
             "averaged over both signs": bool(getattr(self.model, "sign_symmetric", False)),
             "nothing below 0 where all the history is >= 0": clipped,
         }
@@ -231,7 +239,7 @@ class Forecaster:
         longest = self.model.max_context
         if context is not None and longest is not None and context > longest:
             found.append(f"model {self.name!r} reads {longest} steps at most, fewer than context={context}")
-        if effort == "best":
+        if effort == "best" and not self._has_views(effort):
             found.append(f"model {self.name!r} has nothing more to give with effort='best' than with 'fast'")
         return found
 

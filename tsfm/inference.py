@@ -31,6 +31,7 @@ class Model(Protocol):
     patch             contexts are padded to a multiple of it (1)
     any_level         any quantile level can be asked of `predict`, not only `levels` (False)
     sign_symmetric    the forecasts of x and of -x are to be averaged (False)
+    gains_from_views  effort="best" pays: see views.py (False)
     input_dtype       of a batch's values (float32)
     bytes_per_series  method of (context, horizon): memory one series takes on its way through the model
     predict_both_signs  method of (batch, horizon): what `predict` says of x and of -x at `levels`, at less cost

@@ -81,8 +81,8 @@ def forecast(
     batch_size       series at a time; None goes by memory. Never changes a forecast
     device           "auto", or as torch names devices
     precision        "auto", "fp32" or "bf16"
-    effort           "best" allows a model to take longer for accuracy; no model so far has more to give than in "fast",
-                     and the provenance says so. Averaging over both signs is part of "fast" where a model needs it
+    effort           "best" takes two to three times as long to average the forecasts of several views of each series
+                     (tsfm/views.py); the provenance says where a model has nothing more to give than in "fast"
     clip             "auto": nothing below zero where all the history is >= 0; None: as the model says
     errors           "raise" lists every bad series; "skip" forecasts the rest and lists them in `.skipped`
     seed             of whatever a model draws at random; models that draw nothing ignore it

@@ -26,6 +26,7 @@ def evaluate(
     context: Annotated[int | None, typer.Option(help="Steps given to the model, instead of the task's own.")] = None,
     max_windows: Annotated[int | None, typer.Option(help="Only so many windows a task, evenly spaced.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Series at once; without it what memory allows.")] = None,
+    effort: Annotated[str, typer.Option(help="fast, or best: average several views of every series.")] = "fast",
     seed: Annotated[int, typer.Option(help="Seed of what is random.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the CSV files.")] = Path("tsfm-results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what the CSV has already.")] = False,
@@ -45,7 +46,7 @@ def evaluate(
 
     console = Console(highlight=False)
     console.width = max(console.width, 110)  # or a piped table is cut at 80 columns
-    entrants = [contender(name, batch_size) for name in model or ["moe-decoder-tiny"]]
+    entrants = [contender(name, batch_size, effort=effort) for name in model or ["moe-decoder-tiny"]]
     empty = False
     for entrant in entrants:
         board = measure(
@@ -73,10 +74,7 @@ def evaluate(
             console.print(f"{term}: {board.summary(term)}", soft_wrap=True)
         console.print(f"all: {board.summary()}", style="bold", soft_wrap=True)
         empty = empty or not board.summary().tasks
-        console.print(
-            f"rows: {out / file_name(own_name(suite), split, entrant.name, context, max_windows)}",
-            style="dim",
-            soft_wrap=True,
-        )
+        path = out / file_name(own_name(suite), split, entrant.name, context, max_windows)
+        console.print(f"rows: {path}", style="dim", soft_wrap=True)
     if empty:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from tsfm import loading
 from tsfm.errors import DataError
 from tsfm.evaluation.statistical import STATISTICAL, statistical
 from tsfm.forecaster import Forecaster
+from tsfm.options import check_choice
 
 # C context steps, H horizon, Q quantile levels.
 
@@ -39,11 +40,18 @@ class Contender:
     forecaster: Forecaster | None = None
 
 
-def contender(model: Any, batch_size: int | None = None, device: str = "auto", precision: str = "auto") -> Contender:
+def contender(
+    model: Any,
+    batch_size: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    effort: str = "fast",
+) -> Contender:
     """Return the contender that `model` names: a name or folder that `tsfm.load` takes, a `Forecaster`, a classical
     method ("auto-ets", "auto-theta", "auto-arima"; they need the extra `bench`), a `Contender`, or any function
-    of the shape `Predict`.
+    of the shape `Predict`. With effort="best" a model of ours is called "<name>-best".
     """
+    check_choice(effort, "effort", ("fast", "best"))
     if isinstance(model, Contender):
         return model
     if isinstance(model, str) and model in STATISTICAL:
@@ -58,8 +66,9 @@ def contender(model: Any, batch_size: int | None = None, device: str = "auto", p
     forecaster = loading.forecaster_of(model, device, precision)
 
     def predict(contexts: list[Array], horizon: int, levels: Sequence[float], seasons: list[int]) -> list[Array]:
-        return forecaster.predict_arrays(contexts, horizon, levels, seasons, batch_size=batch_size)
+        return forecaster.predict_arrays(contexts, horizon, levels, seasons, batch_size=batch_size, effort=effort)
 
     count = sum(one.numel() for one in forecaster.model.parameters()) if isinstance(forecaster.model, Module) else 0
     licence = str(forecaster.card.get("licence", "" if count else "Apache-2.0"))
-    return Contender(Path(forecaster.name).name, predict, count, licence, forecaster.weight_hash, forecaster)
+    name = Path(forecaster.name).name + ("-best" if effort == "best" else "")
+    return Contender(name, predict, count, licence, forecaster.weight_hash, forecaster)

@@ -118,6 +118,7 @@ class MoEDecoder(nn.Module):
     cos: Tensor
     sin: Tensor
     sign_symmetric = True
+    gains_from_views = True
 
     def __init__(self, config: MoEDecoderConfig):
         super().__init__()
