@@ -50,6 +50,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python evaluation/leaderboard.py
 	OMP_NUM_THREADS=$(WORKERS) $(BIN)/python evaluation/speed.py
 	$(BIN)/python evaluation/speed_synthetic.py
+	$(BIN)/python evaluation/speed_layers.py
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/regenerate.py

@@ -6,6 +6,7 @@
 Throughput is the median over repeats after one untimed call. The share outside the model is what the call spends
 before, between and after `model.predict`: adapters, conditioning, batching, building the forecast. Cold numbers are of
 new processes whose files the system has read before. A busy machine gives numbers about its load, so it is refused.
+Sparse layers have a benchmark of their own, `speed_layers.py`, and all that needs a GPU another, `gpu.py`.
 """
 
 import argparse

@@ -59,7 +59,8 @@ def recorded_choices() -> Tensor:
     demo = load_demo()
     values = np.stack([part.departures.to_numpy(float) for _, part in demo.groupby("airport")])
     windows = np.concatenate([values[:, first : first + 512] for first in range(0, values.shape[1] - 512, 16)])
-    return routing(tsfm.load("moe-decoder-tiny", device="cpu"), windows).index[2].flatten(0, 1).cpu()
+    with kernels.using("cpu"):
+        return routing(tsfm.load("moe-decoder-tiny", device="cpu"), windows).index[2].flatten(0, 1)
 
 
 def error_of(compute: Callable[..., Tensor], layer: Layer) -> float:
