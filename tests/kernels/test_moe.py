@@ -5,8 +5,8 @@ import torch
 
 from tsfm import kernels
 from tsfm.kernels import reference
-from tsfm.kernels.moe import BLOCK, GRAIN, LARGEST, blocks, plan_blocks, weight_grad
-from tsfm.nn.moe import SparseExperts, rebalance, route
+from tsfm.kernels.moe import BLOCK, GRAIN, LARGEST, blocks, plain_route, plan_blocks, weight_grad
+from tsfm.nn.moe import SparseExperts, rebalance
 
 SHAPES = [(37, 40, 24, 4, 2), (1, 32, 16, 8, 2), (33, 32, 32, 5, 1), (20, 16, 8, 3, 3), (1300, 16, 8, 2, 1)]
 
@@ -117,13 +117,31 @@ def test_weight_gradient_of_float16_rows_is_summed_in_float32():
     assert total.item() == 4096  # float16 stops counting ones at 2048
 
 
-def test_routing_breaks_ties_towards_the_lowest_index_and_ignores_the_bias_in_the_weights():
-    logits = torch.tensor([[1.0, 1.0, 0.0]])
-    index, weight = reference.route(logits, 2, bias=torch.tensor([0.0, 0.0, 5.0]))
-    assert index.tolist() == [[2, 0]]
-    torch.testing.assert_close(weight, torch.softmax(torch.tensor([[0.0, 1.0]]), -1))
-    ours = route(torch.randn(50, 8), torch.zeros(8), 2)
-    assert ours[1].sum(-1).allclose(torch.ones(50))
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("renormalise", [True, False])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(("tokens", "experts", "top_k"), [(50, 8, 2), (1, 5, 3), (0, 4, 2), (7, 4, 4)])
+def test_routes_are_those_of_the_reference_with_gradients(tokens, experts, top_k, scoring, renormalise, biased):
+    draw = torch.Generator().manual_seed(tokens)
+    x = torch.randn(tokens, 6, generator=draw, dtype=torch.float64, requires_grad=True)
+    router = torch.randint(-1, 2, (experts, 6), generator=draw).double().requires_grad_()  # few numbers, so many ties
+    bias = torch.randn(experts, generator=draw, dtype=torch.float64) if biased else None
+    index, weight, logits = plain_route(x, router, top_k, scoring, bias, renormalise)
+    truth = x @ router.T
+    expected, mixing = reference.route(logits.detach(), top_k, scoring=scoring, bias=bias, renormalise=renormalise)
+    assert index.equal(expected)
+    torch.testing.assert_close(logits, truth)
+    torch.testing.assert_close(weight, mixing)
+    wanted = torch.autograd.grad(
+        reference.scores(truth, index, scoring=scoring, renormalise=renormalise).square().sum(), (x, router)
+    )
+    for got, want in zip(torch.autograd.grad(weight.square().sum(), (x, router)), wanted, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_equal_experts_are_taken_in_order():
+    index, _, _ = plain_route(torch.ones(3, 2), torch.ones(6, 2), 3, "softmax", None, True)
+    assert index.tolist() == [[0, 1, 2]] * 3
 
 
 def test_rebalancing_pulls_tokens_away_from_a_busy_expert():

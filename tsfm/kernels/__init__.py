@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tsfm.errors import DataError
 from tsfm.kernels import reference
 from tsfm.kernels import scan as scans
-from tsfm.kernels.moe import collect, dispatch, mix_rows, rows_matmul
+from tsfm.kernels.moe import collect, dispatch, mix_rows, plain_route, rows_matmul
 from tsfm.kernels.scan import selective_step
 
 __all__ = [
@@ -126,8 +126,11 @@ def route(
 
         if router.shape[0] <= moe_op.EXPERTS:
             return moe_op.route(x, router, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
-    logits = F.linear(x.float(), router.float())
-    index, weight = reference.route(logits, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
+    if _forced == "reference":
+        logits = F.linear(x.float(), router.float())
+        index, weight = reference.route(logits, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
+    else:
+        index, weight, logits = plain_route(x.float(), router.float(), top_k, scoring, bias, renormalise)
     counts = (index.reshape(-1, 1) == torch.arange(router.shape[0], device=x.device)).sum(0, dtype=torch.int32)
     return index, weight, logits, counts[None]
 

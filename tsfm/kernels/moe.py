@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from tsfm.kernels.reference import Scoring
+
 # T tokens, D width, K experts a token, R = T * K routed rows, E experts, M output width, N input width.
 
 BLOCK = 512
@@ -64,6 +66,35 @@ def rows_matmul(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
 @rows_matmul.register_fake
 def _(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
     return rows.new_empty(rows.shape[0], weight.shape[1])
+
+
+def plain_route(
+    x: Tensor, router: Tensor, top_k: int, scoring: Scoring, bias: Tensor | None, renormalise: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Index (T, K), weight (T, K) and logits (T, E) as `reference.route` gives them, in half the time of `topk`.
+
+    Experts come first in memory, so that what is done for every token runs along the tokens: K times the best expert of
+    those left, where ties go to the first one.
+
+    x (T, D), router (E, D), bias (E,)
+    """
+    logits = router @ x.t()  # (E, T)
+    with torch.no_grad():
+        choice = torch.sigmoid(logits) if bias is not None and scoring == "sigmoid" else logits.clone()
+        choice = choice if bias is None else choice + bias[:, None]
+        found = []
+        for _ in range(top_k):
+            found.append(choice.max(0).indices)
+            choice = choice.scatter(0, found[-1][None], -torch.inf)
+        index = torch.stack(found)  # (K, T)
+    chosen = logits.gather(0, index)
+    if scoring == "softmax":
+        weight = torch.softmax(chosen, 0) if renormalise else torch.softmax(logits, 0).gather(0, index)
+    else:
+        weight = torch.sigmoid(chosen)
+        if renormalise:
+            weight = weight / weight.sum(0).clamp_min(torch.finfo(weight.dtype).tiny)
+    return index.t().contiguous(), weight.t().contiguous(), logits.t()
 
 
 class Block(NamedTuple):

@@ -69,14 +69,13 @@ class SparseExperts(nn.Module):
         if not self.experts:
             return out, x.new_zeros(0), x.new_zeros(2)
         with torch.autocast(x.device.type, enabled=False):
-            logits = F.linear(x.float(), self.router.weight.float())  # (T, E)
-            index, weight = route(logits, self.balance, self.top_k)
-            load = (index[..., None] == torch.arange(self.experts, device=x.device)).sum((0, 1))
+            index, weight, logits, counts = self.route(x)
+            load = counts.sum(0)
             share = load / load.sum().clamp(min=1)
             imbalance = self.experts * (share * torch.softmax(logits, dim=-1).mean(0)).sum()
             losses = torch.stack([torch.logsumexp(logits, dim=-1).square().mean(), imbalance])
         dtype = out.dtype
-        mixed = kernels.expert_mlp(x.to(dtype), self.up.to(dtype), self.down.to(dtype), index, weight)
+        mixed = kernels.expert_mlp(x.to(dtype), self.up.to(dtype), self.down.to(dtype), index, weight, counts=counts)
         return out + mixed, load, losses
 
     def infer(self, x: Tensor) -> Tensor:
@@ -87,18 +86,16 @@ class SparseExperts(nn.Module):
         if not self.experts:
             out: Tensor = self.shared_down(hidden)
             return out
-        index, weight = route(F.linear(x, self.router.weight), self.balance, self.top_k)
-        mixed = kernels.expert_mlp(rows, self.up, self.down, index, weight)
+        index, weight, _, counts = self.route(x)
+        mixed = kernels.expert_mlp(rows, self.up, self.down, index, weight, counts=counts)
         return mixed.addmm_(hidden, self.shared_down.weight.t())
 
-
-def route(logits: Tensor, balance: Tensor, top_k: int) -> Route:
-    """Experts of every token, chosen with the balance bias, and their weights, which ignore it; logits (T, E)."""
-    index = (logits + balance).topk(top_k, dim=-1).indices
-    found = Route(index, torch.softmax(logits.gather(1, index), dim=-1))
-    for routes in _RECORDS:
-        routes.append(found)
-    return found
+    def route(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Experts of every token, chosen with the balance bias, and their weights, which ignore it: `kernels.route`."""
+        index, weight, logits, counts = kernels.route(x, self.router.weight, self.top_k, bias=self.balance)
+        for routes in _RECORDS:
+            routes.append(Route(index, weight))
+        return index, weight, logits, counts
 
 
 @torch.no_grad()
