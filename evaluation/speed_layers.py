@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch import Tensor
-from torch.nn import functional as F
 
 from evaluation.speed_contenders import ROUTINGS, Layer, as_mode, contenders, dense, draw_layer
 from evaluation.speed_limits import Shape, graphed_us, layer_floor, peak_megabytes, peak_of, times
@@ -30,7 +29,6 @@ from tsfm import kernels
 from tsfm.errors import TsfmError
 from tsfm.evaluation.results import ROOT, origin, read_csv, write_csv
 from tsfm.kernels import reference
-from tsfm.nn import moe
 
 BUSY = 0.7  # processes that want to run, averaged over a minute
 MODES = ("forward", "saving", "forward+backward")
@@ -105,9 +103,7 @@ def router_of(width: int, layer: Layer) -> Callable[[], object]:
 
     def choose() -> object:
         with torch.inference_mode():
-            if x.is_cuda:
-                return kernels.route(x, weight, top_k, bias=bias)
-            return moe.route(F.linear(x, weight), bias, top_k)
+            return kernels.route(x, weight, top_k, bias=bias)
 
     return choose
 
