@@ -65,7 +65,10 @@ def build(architecture: str, values: Mapping[str, Any]) -> Any:
     if not hasattr(entry, "Config"):
         return entry()
     fields = {field.name for field in dataclasses.fields(entry.Config)}
-    unknown, missing = sorted(set(values) - fields), sorted(fields - set(values))
+    later: frozenset[str] = getattr(
+        entry, "added_to_config", frozenset()
+    )  # absent in older checkpoints, which mean the default
+    unknown, missing = sorted(set(values) - fields), sorted(fields - set(values) - later)
     if unknown or missing:
         told = [f"does not know {', '.join(unknown)}"] * bool(unknown) + [f"lacks {', '.join(missing)}"] * bool(missing)
         raise DataError(

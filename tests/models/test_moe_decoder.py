@@ -1,5 +1,8 @@
 """The flagship: what a token may know, seasonal copies, long horizons, and the parts it is made of."""
 
+from dataclasses import replace
+from math import asinh
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +12,11 @@ from tsfm.models.moe_decoder import PRESETS, MoEDecoder, MoEDecoderConfig
 from tsfm.nn.heads import QuantileHead
 from tsfm.nn.lags import (
     FIRST_BOUNDARY,
+    CopyGates,
     best_lags,
     causal_lags,
     default_boundaries,
+    deviations,
     known_steps,
     seasonal_copies,
     variogram,
@@ -22,11 +27,11 @@ from tsfm.nn.scaling import causal_scale, squash, unsquash
 CONFIG = MoEDecoderConfig(width=32, depth=2, heads=2, shared_width=16, expert_width=8, experts=4, max_ahead=4)
 
 
-@pytest.fixture(scope="module")
-def model() -> MoEDecoder:
+@pytest.fixture(scope="module", params=[False, True], ids=["", "gates"])
+def model(request) -> MoEDecoder:
     """A small decoder whose zero-initialised parts were moved, so that everything reaches the output."""
     torch.manual_seed(0)
-    made = MoEDecoder(CONFIG).eval()
+    made = MoEDecoder(replace(CONFIG, copy_gates=request.param)).eval()
     with torch.no_grad():
         for weight in made.parameters():
             weight += 0.05 * torch.randn_like(weight)
@@ -96,6 +101,37 @@ def test_one_pass_ahead_is_the_hidden_span_of_training(model):
     torch.testing.assert_close(served, trained, rtol=1e-4, atol=1e-4)
 
 
+def test_an_open_gate_forecasts_a_season_that_repeats_to_the_last_digit():
+    model = MoEDecoder(replace(CONFIG, copy_gates=True)).eval()
+    with torch.no_grad():
+        model.gates.gates.bias[0] = 1.0  # the newest copy of the first lag, in a network that says nothing else
+    wave = torch.randn(24, generator=torch.Generator().manual_seed(0)).repeat(20)[None]
+    median = model.predict(batch_of(wave), 48)[0, :, 4]
+    torch.testing.assert_close(median, wave[0, :48], rtol=1e-4, atol=1e-5)
+
+
+def test_gates_add_shares_of_copies_and_of_deviations():
+    gates = CopyGates(width=8)
+    with torch.no_grad():
+        gates.gates.bias[[1, 6]] = torch.tensor([1.0, 0.5])  # the averaged copy of the first lag, and its deviation
+    copies, moved = torch.randn(2, 3, 6 * 4), torch.randn(2, 3, 3)
+    found = gates(torch.randn(2, 3, 8), copies, moved)
+    torch.testing.assert_close(found, copies[..., 4:8] + 0.5 * moved[..., :1])
+
+
+def test_deviations_are_of_the_newest_value_and_zero_where_its_copy_is_missing():
+    values = torch.arange(8.0).view(1, 2, 4)
+    observed = torch.ones_like(values, dtype=torch.bool)
+    observed[0, 1, 3] = observed[0, 0, 2] = False  # newest values 3 and 6; 2 is missing
+    scale = causal_scale(torch.where(observed, values, 0.0), observed)
+    found = deviations(values, observed, scale, torch.tensor([[[1, 2], [4, 3]]]))
+    spread = scale.scale[0]
+    level = scale.loc[0]
+    expected = [[0.0, asinh((3 - level[0]) / spread[0]) - asinh((1 - level[0]) / spread[0])]]
+    expected += [[0.0, asinh((6 - level[1]) / spread[1]) - asinh((3 - level[1]) / spread[1])]]
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
 @pytest.mark.parametrize("horizon", [50, 400])
 def test_both_signs_in_one_pass_are_what_each_gives_alone(model, some_values, horizon):
     batch = batch_of(some_values, torch.rand(some_values.shape, generator=torch.Generator().manual_seed(2)) < 0.8)
@@ -153,7 +189,7 @@ def test_presets_stay_within_their_budget(preset):
 
 def test_channels_match_the_configuration(model):
     made = model.inputs(torch.zeros(1, 3, 32), torch.ones(1, 3, 32, dtype=torch.bool), [3], ahead=2)
-    assert made.channels.shape == (1, 5, CONFIG.channels)
+    assert made.channels.shape == (1, 5, model.config.layout.channels)
 
 
 def test_causal_scale_is_the_running_mean_and_deviation():

@@ -115,11 +115,13 @@ def route(
     scoring: reference.Scoring = "softmax",
     bias: Tensor | None = None,
     renormalise: bool = True,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    counted: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Each token's experts and their mixing weights, from a linear router in float32; ties go to the lowest index.
 
     x (T, D), router (E, D); scoring, bias and renormalise as in `reference.route`. Differentiable in x and router.
-    returns index (T, K), weight (T, K), logits (T, E), counts (blocks, E) of tokens, which `expert_mlp` may reuse
+    returns index (T, K), weight (T, K), logits (T, E), counts (blocks, E) of tokens, which `expert_mlp` may reuse;
+    None with counted=False where they would cost something
     """
     if choose_path(x.device, x.dtype)[0] == "triton":
         from tsfm.kernels import moe_op
@@ -131,6 +133,8 @@ def route(
         index, weight = reference.route(logits, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
     else:
         index, weight, logits = plain_route(x.float(), router.float(), top_k, scoring, bias, renormalise)
+    if not counted:
+        return index, weight, logits, None
     counts = (index.reshape(-1, 1) == torch.arange(router.shape[0], device=x.device)).sum(0, dtype=torch.int32)
     return index, weight, logits, counts[None]
 

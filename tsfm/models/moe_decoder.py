@@ -12,20 +12,21 @@ masking), DeepSeekMoE (Dai et al. 2024: shared expert, bias balancing). Own: the
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfm.batch import Batch
-from tsfm.nn.attention import CausalAttention, causal_bias
+from tsfm.models.decoder_inputs import Inputs, Layout, decoder_inputs, with_mirror_image
+from tsfm.nn.attention import CausalAttention
 from tsfm.nn.heads import QuantileHead
-from tsfm.nn.lags import LAG_RANGES, causal_lags, default_boundaries, known_steps, seasonal_copies
+from tsfm.nn.lags import LAG_RANGES, CopyGates, default_boundaries
 from tsfm.nn.moe import SparseExperts
 from tsfm.nn.norms import normalise
 from tsfm.nn.rotary import rotary_angles
-from tsfm.nn.scaling import Scale, causal_scale, running_statistics, squash, unsquash
+from tsfm.nn.scaling import Scale, unsquash
 from tsfm.registry import register
 
 # B series, N context patches, P patch length, D width, M tokens (N plus those that look ahead), Q quantile levels.
@@ -44,22 +45,15 @@ class MoEDecoderConfig:
     experts: int = 16
     top_k: int = 2
     seasonal_copies: bool = True
+    copy_gates: bool = False
     max_context: int = 4096
     max_ahead: int = 32  # patches forecast in one pass; longer horizons continue from the median
     quantile_levels: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
     @property
-    def channels(self) -> int:
-        """Inputs of a token: anchor, values, close-up and mask of its patch, running statistics, seasonal copies."""
-        copies = len(LAG_RANGES) * 2 * self.patch + 2 * len(LAG_RANGES) + 1
-        return 1 + 3 * self.patch + 5 + (copies if self.seasonal_copies else 0)
-
-    @property
-    def parity(self) -> list[float]:
-        """-1 for every channel that changes sign with the series, 1 for those that stay as they are."""
-        own = [-1.0] * (1 + 2 * self.patch) + [1.0] * self.patch + [1.0, 1.0, -1.0, 1.0, 1.0]
-        copies = [-1.0] * (len(LAG_RANGES) * 2 * self.patch) + [1.0] * (2 * len(LAG_RANGES) + 1)
-        return own + (copies if self.seasonal_copies else [])
+    def layout(self) -> Layout:
+        """What each input channel of a token holds."""
+        return Layout(self.patch, self.seasonal_copies, self.copy_gates)
 
 
 PRESETS = {
@@ -67,14 +61,6 @@ PRESETS = {
     "nano": MoEDecoderConfig(width=128, depth=3, shared_width=96, expert_width=48, experts=8),
     "tiny-dense": MoEDecoderConfig(shared_width=384, experts=0),
 }
-
-
-class Inputs(NamedTuple):
-    """What the network sees: channels (B, M, channels), attention bias (B, 1, M, M), and the scale of each token."""
-
-    channels: Tensor
-    bias: Tensor
-    scale: Scale
 
 
 class Block(nn.Module):
@@ -119,6 +105,7 @@ class MoEDecoder(nn.Module):
     sin: Tensor
     sign_symmetric = True
     gains_from_views = True
+    added_to_config = frozenset({"copy_gates"})
 
     def __init__(self, config: MoEDecoderConfig):
         super().__init__()
@@ -126,12 +113,13 @@ class MoEDecoder(nn.Module):
         self.precision = torch.float32
         self._copies: list[Block] = []  # a plain list, so that they are no part of the state
         self._copied_from: list[tuple[int, int]] = []
-        self.embed_hidden = nn.Linear(config.channels, config.width)
+        self.embed_hidden = nn.Linear(config.layout.channels, config.width)
         self.embed = nn.Linear(config.width, config.width)
-        self.embed_skip = nn.Linear(config.channels, config.width, bias=False)
+        self.embed_skip = nn.Linear(config.layout.channels, config.width, bias=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
         self.head = QuantileHead(config.width, config.patch, len(config.quantile_levels))
+        self.gates = CopyGates(config.width) if config.copy_gates else None
         tokens = -(-config.max_context // config.patch) + config.max_ahead
         cos, sin = rotary_angles(tokens, config.width // config.heads // 2)
         self.register_buffer("cos", cos, persistent=False)  # tables, because a compiler would recompute them per head
@@ -159,37 +147,15 @@ class MoEDecoder(nn.Module):
 
     @torch.no_grad()
     def inputs(self, values: Tensor, observed: Tensor, boundaries: Sequence[int], ahead: int = 0) -> Inputs:
-        """Channels of every context token and of `ahead` tokens beyond, all causal.
-
-        values      (B, N, P)  zero where not observed; a hidden patch is one without observed values
-        observed    (B, N, P)
-        boundaries  prefix ends, in patches, where seasonal lags are estimated
-        """
-        scale = causal_scale(values, observed)
-        known = known_steps(observed)
-        if ahead:
-            scale = Scale(*(torch.cat([part, part[:, -1:].expand(-1, ahead)], 1) for part in scale))
-            known = torch.cat([known, known[:, -1:].expand(-1, ahead)], 1)
-        tokens = known.shape[1]
-        future = (0, 0, 0, ahead)
-        seen = F.pad(observed, future)
-        ahead_too = F.pad(values, future)
-        anchor = squash(scale.last[..., None], scale)  # (B, M, 1)
-        squashed = torch.where(seen, squash(ahead_too, scale), 0.0)
-        close_up = torch.where(seen, torch.asinh((ahead_too - scale.last[..., None]) / scale.rough[..., None]), 0.0)
-        channels = [anchor, squashed, close_up, seen.to(values.dtype), running_statistics(scale, seen)]
-        if self.config.seasonal_copies:
-            lag, strength = causal_lags(values, observed, scale, boundaries, tokens)
-            copies, rests = seasonal_copies(values, observed, lag, known, tokens)
-            copies = torch.where(rests, squash(copies, scale) - anchor[..., None, None], 0.0)
-            channels += [copies.flatten(2), strength, torch.log2(lag.clamp(min=1).to(values.dtype)) / 8]
-        return Inputs(torch.cat(channels, -1), causal_bias(scale.seen > 0), scale)
+        """What the tokens of a context, and `ahead` tokens beyond, are shown: `decoder_inputs`."""
+        return decoder_inputs(self.config.layout, values, observed, boundaries, ahead)
 
     def forward(self, channels: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantiles of the patch after every token, in squashed units.
 
         The head says how far they are from the token's anchor, its newest observed value: what is nearly a random walk
-        keeps its level to the last digit, although the body rounds to bfloat16.
+        keeps its level to the last digit, although the body rounds to bfloat16. Gates add shares of the seasonal copies
+        as they are, so that a season that repeats exactly is forecast exactly.
 
         channels (B, M, channels), bias (B, 1, M, M)
         returns quantiles (B, M, P, Q), expert load (depth, E), router losses (2,)
@@ -225,8 +191,12 @@ class MoEDecoder(nn.Module):
         return embedded
 
     def _read(self, x: Tensor, channels: Tensor) -> Tensor:
-        quantiles: Tensor = self.head(self.norm(x)) + channels[..., :1, None]
-        return quantiles
+        x = self.norm(x)
+        quantiles: Tensor = self.head(x) + channels[..., :1, None]
+        if self.gates is None:
+            return quantiles
+        copied: Tensor = self.gates(x, channels[..., self.config.layout.copied], channels[..., -len(LAG_RANGES) :])
+        return quantiles + copied[..., None]
 
     def _blocks(self) -> Sequence[Block]:
         """The blocks with their matrices in the precision of `predict`: copies, made anew once a weight has changed."""
@@ -275,7 +245,7 @@ class MoEDecoder(nn.Module):
         boundaries = default_boundaries(values.shape[1])
         made = self.inputs(values, observed, boundaries, ahead=patches - 1)
         if mirrored:
-            made = with_mirror_image(made, made.channels.new_tensor(self.config.parity))
+            made = with_mirror_image(made, made.channels.new_tensor(self.config.layout.parity))
         squashed = self.infer(made.channels, made.bias, patches).clamp_(-SQUASHED_LIMIT, SQUASHED_LIMIT)
         scale = Scale(*(part[:, -patches:] for part in made.scale))
         # The head's gaps are positive, but their sums may differ in the last digit from one level to the next.
@@ -285,14 +255,5 @@ class MoEDecoder(nn.Module):
         """Peak activation memory of one series in `predict_both_signs`, for choosing a batch size."""
         ahead = min(-(-horizon // self.patch), self.config.max_ahead)
         tokens = -(-context // self.patch) + ahead
-        per_token = 4 * (6 * self.config.channels + 2 * 12 * self.config.width)
+        per_token = 4 * (6 * self.config.layout.channels + 2 * 12 * self.config.width)
         return tokens * (per_token + 3 * 4 * tokens) + 2 * 4 * ahead * 6 * self.patch * len(self.levels) + 64 * context
-
-
-def with_mirror_image(made: Inputs, parity: Tensor) -> Inputs:
-    """Inputs of a batch followed by those of its negative, (2B, ...), which need no second computation."""
-    scale = Scale(*(torch.cat([part, part]) for part in made.scale))
-    count = made.scale.loc.shape[0]
-    scale.loc[count:].neg_()
-    scale.last[count:].neg_()
-    return Inputs(torch.cat([made.channels, made.channels * parity]), torch.cat([made.bias, made.bias]), scale)

@@ -13,9 +13,9 @@ Related: the computed periodicity of TinyCast (2025) and the phase features of T
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tsfm.nn.scaling import Scale
+from tsfm.nn.scaling import Scale, squash
 
 # B series, N patches, P patch length, S lag ranges, C points of a prefix.
 
@@ -144,3 +144,44 @@ def seasonal_copies(values: Tensor, observed: Tensor, lag: Tensor, known: Tensor
         weight = weight + here
     mean = total / weight.clamp(min=1)
     return torch.stack([recent, mean], 3), torch.stack([seen_recent, weight > 0], 3)
+
+
+def deviations(values: Tensor, observed: Tensor, scale: Scale, lag: Tensor) -> Tensor:
+    """How far each token's newest value lies above what each lag said of it, squashed; 0 where that is unknown.
+
+    values, observed (B, N, P); scale and lag of T >= N tokens, the rest of which look at the future -> (B, T, S)
+    """
+    batch, patches, _ = values.shape
+    flat, seen = values.flatten(1), observed.flatten(1)
+    at = torch.where(seen, torch.arange(flat.shape[1], device=values.device), -1).view(values.shape).amax(-1)
+    newest = at.cummax(1).values  # (B, N)
+    newest = torch.cat([newest, newest[:, -1:].expand(-1, lag.shape[1] - patches)], 1)
+    source = newest[..., None] - lag
+    known = (source >= 0) & (lag > 0)
+    there = source.clamp(min=0).reshape(batch, -1)
+    known &= seen.gather(1, there).view(lag.shape)
+    before = squash(flat.gather(1, there).view(lag.shape), scale)
+    return torch.where(known, squash(scale.last[..., None], scale) - before, 0.0)
+
+
+class CopyGates(nn.Module):
+    """Shares of the seasonal copies, and of the newest value's distance to its own copies, that a token forecasts.
+
+    What repeats exactly is so forecast exactly, which a network cannot learn to the last digit; one share of a copy
+    with one of its deviation is the airline model of Box and Jenkins (1970). Gates begin at zero.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.lags = len(LAG_RANGES)
+        self.gates = nn.Linear(width, 3 * self.lags)
+        nn.init.zeros_(self.gates.weight)
+        nn.init.zeros_(self.gates.bias)
+
+    def forward(self, x: Tensor, copies: Tensor, deviations: Tensor) -> Tensor:
+        """x (B, T, D), copies (B, T, 2 * S * P) relative to the newest value, deviations (B, T, S) -> (B, T, P)."""
+        with torch.autocast(x.device.type, enabled=False):
+            of_copies, of_deviations = self.gates(x.float()).split((2 * self.lags, self.lags), -1)
+            copied = (of_copies[..., None] * copies.unflatten(-1, (2 * self.lags, -1))).sum(-2)
+            moved: Tensor = copied + (of_deviations * deviations).sum(-1, keepdim=True)
+        return moved

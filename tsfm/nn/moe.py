@@ -69,7 +69,8 @@ class SparseExperts(nn.Module):
         if not self.experts:
             return out, x.new_zeros(0), x.new_zeros(2)
         with torch.autocast(x.device.type, enabled=False):
-            index, weight, logits, counts = self.route(x)
+            index, weight, logits, counts = self.route(x, counted=True)
+            assert counts is not None
             load = counts.sum(0)
             share = load / load.sum().clamp(min=1)
             imbalance = self.experts * (share * torch.softmax(logits, dim=-1).mean(0)).sum()
@@ -86,13 +87,15 @@ class SparseExperts(nn.Module):
         if not self.experts:
             out: Tensor = self.shared_down(hidden)
             return out
-        index, weight, _, counts = self.route(x)
+        index, weight, _, counts = self.route(x, counted=False)
         mixed = kernels.expert_mlp(rows, self.up, self.down, index, weight, counts=counts)
         return mixed.addmm_(hidden, self.shared_down.weight.t())
 
-    def route(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def route(self, x: Tensor, counted: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Experts of every token, chosen with the balance bias, and their weights, which ignore it: `kernels.route`."""
-        index, weight, logits, counts = kernels.route(x, self.router.weight, self.top_k, bias=self.balance)
+        index, weight, logits, counts = kernels.route(
+            x, self.router.weight, self.top_k, bias=self.balance, counted=counted
+        )
         for routes in _RECORDS:
             routes.append(Route(index, weight))
         return index, weight, logits, counts
