@@ -3,7 +3,9 @@
     python evaluation/speed_layers.py
     python evaluation/speed_layers.py --tokens 2048 --ffn 192 --dtype bf16 --modes forward --force --out layers.csv
 
-First every way is held against the plain truth (`tsfm.kernels.reference`); one that is wrong is not timed. Recorded
+Every way is held against the plain truth (`tsfm.kernels.reference`); one that is wrong is not timed. Each layer's rows
+are written as soon as they are there, and the same command again goes on where it stopped (`--again` measures anew what
+this code measured on this device). On a processor it takes one thread, and forward passes alone 7 minutes. Recorded
 routing is what the embedded model's routers chose on the bundled airport data. A row is one way to compute one layer;
 `fraction_of_floor` is how near it comes to what the device's arithmetic and memory allow, `fraction_of_dense` to the
 dense network, which needs no routing. `router` is the choice of experts alone, to be set beside "ours". The roofline is
@@ -11,16 +13,16 @@ drawn beside the results. How times are taken: `speed_limits.py`; what is compar
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from evaluation.speed_contenders import ROUTINGS, Layer, as_mode, contenders, dense, draw_layer
@@ -77,14 +79,14 @@ def ways_of(layer: Layer, mode: str, compiled: bool) -> tuple[dict[str, Callable
     for name, compute in contenders(layer, compiled).items():
         about[name] = {"relative_error": "", "first_seconds": "", "error": ""}
         try:
+            call, start = as_mode(compute, layer, mode), time.perf_counter()
+            call()  # before anything else has compiled its kernels
+            _wait(layer.x)
+            about[name]["first_seconds"] = time.perf_counter() - start
             if not name.endswith("compiled"):  # those would compile again for the fewer tokens
                 about[name]["relative_error"] = wrong = error_of(compute, layer)
                 if not wrong <= TOLERANCE[dtype]:
                     raise ValueError(f"wrong by {wrong:.1e}, more than {TOLERANCE[dtype]:.0e}")
-            call, start = as_mode(compute, layer, mode), time.perf_counter()
-            call()
-            _wait(layer.x)
-            about[name]["first_seconds"] = time.perf_counter() - start
             calls[name] = call
         except Exception as error:  # one way that fails must not cost the others
             about[name]["error"] = _in_short(error)
@@ -130,13 +132,14 @@ def measure(
         us, low, high = timed.get(name, ("", "", ""))
         row |= {"us": us, "us_low": low, "us_high": high, "graph_us": "", "peak_mb": ""}
         if name in calls:
-            small = shape.tokens <= 4096 and name in ("ours", "router", "grouped_mm")
-            row["graph_us"] = graphed_us(calls[name], device) if small else ""
+            graphed = name == "ours" or (shape.tokens <= 4096 and name in ("router", "grouped_mm"))
+            row["graph_us"] = graph = graphed_us(calls[name], device) if graphed else ""
             row["peak_mb"] = peak_megabytes(calls[name], device)
         work = us != "" and name != "router"
         row["tflops"] = flop / us / 1e6 if work else ""
         row["floor_us"] = floor if name != "router" else ""
         row["fraction_of_floor"] = floor / us if work else ""
+        row["graph_fraction"] = floor / float(graph) if work and graph != "" else ""
         row["fraction_of_dense"] = timed["dense"].us / us if us != "" else ""
         rows.append({**row, **known})
     return rows
@@ -155,14 +158,23 @@ def _name(dtype: torch.dtype) -> str:
     return next(name for name, known in DTYPES.items() if known == dtype)
 
 
+def code_of(*patterns: str) -> str:
+    """A hash of the files of these patterns below the checkout: numbers of other code are measured again."""
+    found = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
+
+
 def made_by(device: torch.device) -> dict[str, str]:
-    """Columns on device, threads, torch and Triton beside those of every result file."""
+    """Columns on device, threads, code, torch and Triton beside those of every result file."""
     try:
         from triton import __version__ as triton
     except ImportError:
         triton = ""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    return {"device": name, "torch": torch.__version__, "triton": triton, **origin()}
+    code = code_of("tsfm/kernels/*.py", "evaluation/speed_*.py")
+    return {"device": name, "code": code, "torch": torch.__version__, "triton": triton, **origin()}
 
 
 def asked(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[Shape, str, str, str]]:
@@ -190,31 +202,71 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ffn", type=int, help="only shapes of this expert width")
     parser.add_argument("--compiled", action="store_true", help="also compiled baselines (half a minute each)")
     parser.add_argument("--seconds", type=float, default=1.0, help="for every way, on a processor")
+    parser.add_argument("--threads", type=int, default=1, help="on a processor")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no layer after this")
+    parser.add_argument("--again", action="store_true", help="measure also what the results hold already")
     parser.add_argument("--force", action="store_true", help="measure on a busy machine all the same")
     parser.add_argument("--out", type=Path, default=ROOT / "evaluation" / "results" / "speed_layers.csv")
     return parser.parse_args(given)
 
 
+def same_layer(row: Mapping[str, Any], case: tuple[Shape, str, str, str], device: str) -> bool:
+    """Whether a row of the results is about this layer, as `asked` tells it, on this device."""
+    shape, *kind = case
+    known = [str(row.get(name)) for name in (*Shape._fields, "dtype", "routing", "mode", "device")]
+    return known == [*map(str, shape), *kind, device]
+
+
+def measured(rows: Sequence[Mapping[str, Any]], code: str, compiled: bool) -> bool:
+    """Whether these rows of one layer need not be measured again: right, by this code, compiled ones if asked for."""
+    ours = [row for row in rows if row["way"] == "ours" and not row["error"] and row.get("code") == code]
+    return bool(ours) and (not compiled or any(row["way"] == "ours, compiled" for row in rows))
+
+
 def main() -> int:
     """Measure, print, add rows to the results and draw them."""
+    from rich.console import Console
+
     options, console = arguments(), Console()
     device, load = kernels.choose_device(options.device), os.getloadavg()[0]
     if load > BUSY and device.type == "cpu" and not options.force:
         console.print(f"[red]the load average is {load:.2f}, above {BUSY}: wait until it is idle, or pass --force")
         return 1
+    if device.type == "cpu":
+        torch.set_num_threads(options.threads)
+    cases, about, until = list(asked(options, device)), made_by(device), time.time() + 60 * options.minutes
     try:
-        for shape, dtype, routing, mode in asked(options, device):
-            rows = measure(shape, DTYPES[dtype], routing, mode, device, options.compiled, options.seconds)
-            made = [{**row, "load_average": load, **made_by(device)} for row in rows]
-            write_csv(options.out, [*read_csv(options.out), *made])
-            console.print(f"{tuple(shape)} {dtype} {routing} {mode}: " + ", ".join(map(in_words, rows)), soft_wrap=True)
+        for case in cases:
+            shape, dtype, routing, mode = case
+            rows = read_csv(options.out)
+            mine = [row for row in rows if same_layer(row, case, about["device"])]
+            if not options.again and measured(mine, about["code"], options.compiled):
+                continue
+            if time.time() > until:
+                console.print("the time is up; the same command goes on from here")
+                break
+            found = measure(shape, DTYPES[dtype], routing, mode, device, options.compiled, options.seconds)
+            made = [{**row, "load_average": load, **about} for row in found]
+            write_csv(options.out, alike([*(row for row in rows if row not in mine), *made]))
+            console.print(
+                f"{tuple(shape)} {dtype} {routing} {mode}: " + ", ".join(map(in_words, found)), soft_wrap=True
+            )
     except TsfmError as error:
         console.print(f"[red]{error}")
         return 1
-    from evaluation.speed_roofline import draw
+    from evaluation.speed_roofline import draw, table
 
-    draw(read_csv(options.out), options.out.with_suffix(".png"))
+    rows = read_csv(options.out)
+    layers = [[row for row in rows if same_layer(row, case, about["device"])] for case in cases]
+    console.print("\n".join(table(layers)), soft_wrap=True, highlight=False)
+    draw(rows, options.out.with_suffix(".png"))
     return 0
+
+
+def alike(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the columns of all of them, empty where one has none."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name, "") for name in columns} for row in rows]
 
 
 def in_words(row: dict[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""Draw the roofline of measured layers: operations a second over operations a byte, beside what the device allows.
+"""Show measured layers: a table of what they cost over a dense network, and the roofline.
+
+The roofline is operations a second over operations a byte, beside what the device allows.
 
 python evaluation/speed_roofline.py evaluation/results/speed_layers.csv
 """
@@ -11,6 +13,7 @@ from evaluation.speed_limits import FORWARD, Shape, kernel_limits
 from tsfm.evaluation.results import read_csv
 
 MARKS = {"ours": "o", "dense": "x", "loop": "v", "grouped_mm": "s", "padded bmm": "^"}
+KIND = ("dtype", "routing", "mode")
 COLOURS = {"bf16": "tab:blue", "fp16": "tab:green", "fp32": "tab:orange"}
 
 
@@ -27,6 +30,25 @@ def newest(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     rows = [row for row in rows if row["tflops"] and row["mode"] == "forward" and row["routing"] == "uniform"]
     latest = {tuple(row[name] for name in known): row for row in rows if row["device"] == rows[-1]["device"]}
     return list(latest.values())
+
+
+def table(layers: Sequence[Sequence[Mapping[str, str]]]) -> list[str]:
+    """Lines that say by layer what "ours" costs over the dense twin, the router's share, and the fastest other way."""
+    form = "{:26} {:5} {:9} {:17} {:>10} {:>10} {:>10} {:>7}  {}"
+    head = ("T, D, F, E, K", "type", "routing", "mode", "ours, us", "dense, us", "ours/dense", "router", "next/dense")
+    lines = [form.format(*head)]
+    for rows in layers:
+        us = {row["way"]: float(row["us"]) for row in rows if row["us"]}
+        if "ours" not in us:
+            continue
+        others = {way: time for way, time in us.items() if way not in ("ours", "dense", "router")}
+        best = min(others, key=others.__getitem__, default="")
+        ours, dense, router = us["ours"], us["dense"], us.get("router")
+        about = [", ".join(rows[0][name] for name in Shape._fields), *(rows[0][name] for name in KIND)]
+        share = f"{100 * router / (router + ours):.1f} %" if router else ""
+        after = f"{best} {others[best] / dense:.2f}" if best else ""
+        lines.append(form.format(*about, f"{ours:.0f}", f"{dense:.0f}", f"{ours / dense:.2f}", share, after).rstrip())
+    return lines
 
 
 def draw(rows: Sequence[Mapping[str, str]], path: Path) -> None:

@@ -74,3 +74,28 @@ def test_rows_are_written_and_drawn(script: Load, tmp_path: Path, monkeypatch: p
     assert {"ours", "loop", "dense"} <= {row["way"] for row in rows}
     assert all(row["error"] == "" and float(row["us"]) > 0 for row in rows)
     assert out.with_suffix(".png").is_file() == (mode == "forward")
+
+
+def test_the_same_command_again_measures_only_what_is_left(
+    script: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, out = script("speed_layers"), tmp_path / "layers.csv"
+    options = ["--tokens", "60", "--modes", "forward", "--seconds", "0.01", "--force", "--device", "cpu"]
+    monkeypatch.setattr(module, "CPU_SHAPES", [SMALL])
+
+    def run(*more: str) -> list[dict[str, str]]:
+        monkeypatch.setattr("sys.argv", ["speed_layers.py", *options, *more, "--out", str(out)])
+        capsys.readouterr()
+        assert module.main() == 0
+        return read_csv(out)
+
+    first = run("--dtype", "fp32")
+    assert "ours/dense" in capsys.readouterr().out
+    both = run()
+    assert both[: len(first)] == first and {row["dtype"] for row in both} == {"fp32", "bf16"}
+    assert run() == both
+    again = run("--again")
+    assert len(again) == len(both) and again != both
+    monkeypatch.setattr(module, "code_of", lambda *patterns: "other")
+    other = run()
+    assert len(other) == len(both) and {row["code"] for row in other} == {"other"}
