@@ -1,19 +1,20 @@
 """What `gpu.py` measures: every job is a name, the table its row goes to, and a function that returns the numbers.
 
-Jobs come in the order of their importance: correctness of every tile in the type that only a GPU can test, layers,
-kernels one by one, other routings, the scan, the training step, forecasts, tile sizes, compiled baselines.
+Jobs come in the order of their importance: correctness of every tile in the type that only a GPU can test, of routers
+and scans, layers, kernels one by one, other routings, the scan, the training step, forecasts, tile sizes, compiled
+baselines.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from evaluation.gpu_model import forecasts, training
+from evaluation.gpu_scan import Rows, relative, scan_gate, scan_rows
 from evaluation.speed_contenders import Layer, draw_layer
 from evaluation.speed_layers import EMBEDDED, MODES, TOLERANCE, measure
 from evaluation.speed_limits import Shape, graphed_us, kernel_limits, least_us, peak_megabytes, peak_of, times
@@ -23,8 +24,10 @@ from tsfm.kernels.tiles import Tile, Tiles
 
 # T tokens, D width, F expert width, E experts, K experts a token, R = T * K routed rows.
 
-Rows = list[dict[str, Any]]
 GRADIENTS = ("output", "x", "up", "down", "weight")
+SINGLE = ("rows_matmul down", "rows_matmul dx", "weight_grad up", "weight_grad down")  # one accumulator
+DOUBLE = ("up_swiglu", "act_backward")  # two, or one and both halves of z
+WIDE = Tile(128, 256, 64, 8, 3)  # for one accumulator only: two do not fit
 
 
 @dataclass(frozen=True)
@@ -92,16 +95,25 @@ def gates(bench: Bench) -> Iterator[Job]:
         for sizes in ((1000, 384, 200, 8, 2), (777, 96, 768, 5, 3)):
             shape = bench.shape(*sizes)
             yield Job("gate", f"tiles {number} {tuple(sizes)}", partial(gate, bench, made, shape))
-    for scoring in ("softmax", "sigmoid"):
-        yield Job("gate", f"route {scoring}", partial(route_gate, bench, scoring))
+        if number == 0:
+            yield Job("gate", "recompute", partial(gate, bench, made, shape, recompute=True))
+    scorings: tuple[reference.Scoring, ...] = ("softmax", "sigmoid")
+    for scoring, biased in product(scorings, (True, False)):
+        name = f"route {scoring}, {'with a bias' if biased else 'no bias'}"
+        yield Job("gate", name, partial(route_gate, bench, scoring, biased))
+    for kind in dict.fromkeys((torch.float32, bench.dtype)):
+        yield Job(
+            "gate", f"scan {kind}", partial(scan_gate, bench.device, kind, (1, 5, 67) if bench.dry else (3, 200, 333))
+        )
 
 
-def gate(bench: Bench, made: Tiles, shape: Shape) -> Rows:
+def gate(bench: Bench, made: Tiles, shape: Shape, recompute: bool = False) -> Rows:
     """Relative errors against the reference in float32, and whether they and two runs pass."""
     layer = draw_layer(shape, "zipf", bench.device, bench.dtype)
     pull = torch.randn(shape.tokens, shape.width, device=bench.device).to(bench.dtype)
+    compute = partial(kernels.expert_mlp, recompute=recompute)
     with kernels.using("triton"), tiles.using(made):
-        ours, again = (gradients(kernels.expert_mlp, layer, pull) for _ in range(2))
+        ours, again = (gradients(compute, layer, pull) for _ in range(2))
     wide = Layer(*(part.float() for part in layer[:3]), layer.index, layer.weight)
     truth = gradients(reference.expert_mlp, wide, pull.float())
     errors = [relative(got, right) for got, right in zip(ours, truth, strict=True)]
@@ -119,22 +131,24 @@ def gradients(compute: Callable[..., Tensor], layer: Layer, pull: Tensor) -> lis
     return [out.detach(), *torch.autograd.grad(out, (x, up, down, weight), pull)]
 
 
-def relative(got: Tensor, right: Tensor) -> float:
-    """Root mean square of the error over that of the truth."""
-    return float((got.float() - right).norm() / right.norm())
-
-
-def route_gate(bench: Bench, scoring: reference.Scoring) -> Rows:
-    """Weights of the fused router against those of the reference on the fused router's own logits."""
+def route_gate(bench: Bench, scoring: reference.Scoring, biased: bool) -> Rows:
+    """The fused router's choices against the reference's on its own logits; logits, weights and gradients exactly."""
     shape = bench.shape(1000, 384, 192)
     layer = draw_layer(shape, "uniform", bench.device, torch.float32)
-    router = torch.randn(shape.experts, shape.width, device=bench.device) * shape.width**-0.5
+    x, router = layer.x, torch.randn(shape.experts, shape.width, device=bench.device) * shape.width**-0.5
+    bias = torch.randn(shape.experts, device=bench.device) if biased else None
+    leaves, pull = [x.requires_grad_(), router.requires_grad_()], torch.randn_like(layer.weight)
     with kernels.using("triton"):
-        index, weight, logits, _ = kernels.route(layer.x, router, shape.top_k, scoring=scoring)
-    right = reference.route(logits, shape.top_k, scoring=scoring)
-    errors = {"output": relative(logits, layer.x @ router.t()), "weight": relative(weight, right[1])}
-    same = torch.equal(index, right[0])
-    return [dict(**errors, bit_equal=same, passed=same and max(errors.values()) < 1e-5)]
+        index, weight, logits, _ = kernels.route(x, router, shape.top_k, scoring=scoring, bias=bias)
+        ours = [logits, weight, *torch.autograd.grad(weight, leaves, pull)]
+    same = torch.equal(index, reference.route(logits.detach(), shape.top_k, scoring=scoring, bias=bias)[0])
+    exact = x @ router.t()
+    scores = (torch.sigmoid(exact) if scoring == "sigmoid" else torch.softmax(exact, -1)).gather(1, index)
+    right = scores / scores.sum(-1, keepdim=True)
+    truth = [exact, right, *torch.autograd.grad(right, leaves, pull)]
+    errors = [relative(got.detach(), made.detach()) for got, made in zip(ours, truth, strict=True)]
+    names = ("output", "weight", "x", "router")
+    return [dict(**dict(zip(names, errors, strict=True)), bit_equal=same, passed=same and max(errors) < 1e-5)]
 
 
 def layers(bench: Bench) -> Iterator[Job]:
@@ -164,32 +178,41 @@ def kernel_jobs(bench: Bench) -> Iterator[Job]:
         yield Job("kernels", str(tuple(shape)), partial(kernel_rows, bench, shape))
 
 
-def kernel_calls(bench: Bench, shape: Shape, made: Tiles | None = None) -> dict[str, Callable[[], object]]:
-    """A call of every kernel of a layer, by the names of `kernel_limits`, and of dense products as large."""
+@lru_cache(maxsize=1)
+def drawn(shape: Shape, device: torch.device, dtype: torch.dtype) -> Layer:
+    """An evenly routed layer, kept for the next job: drawing it takes longer than timing a kernel."""
+    return draw_layer(shape, "uniform", device, dtype)
+
+
+def kernel_calls(bench: Bench, shape: Shape) -> dict[str, Callable[..., object]]:
+    """A call of every kernel of a layer, by the names of `kernel_limits`, and of dense products as large.
+
+    Products take another tile by the name `tile`.
+    """
     from tsfm.kernels import moe_op, moe_triton, route_triton
 
-    layer = draw_layer(shape, "uniform", bench.device, bench.dtype)
-    x, up, down, index, weight = layer
+    x, up, down, index, weight = drawn(shape, bench.device, bench.dtype)
     grad, experts = torch.randn_like(x), shape.experts
+    wide_x, bias = x.float(), torch.randn(experts, device=x.device)  # as models route: in float32, with a bias
     router = torch.randn(experts, shape.width, device=x.device)
     order, position, start = route_triton.sort_rows(index, experts)
-    made = made or moe_op._tiles(x, shape.rows, experts, shape.ffn)
+    made = moe_op._tiles(x, shape.rows, experts, shape.ffn)
     hidden, z = moe_triton.up_swiglu(x, up, order, start, made.up)
     rows = moe_triton.rows_matmul(hidden, down, start, made.rows)
-    back = partial(moe_triton.act_backward, grad, down, z, weight, order, start, made.back)
+    back = partial(moe_triton.act_backward, grad, down, z, weight, order, start, tile=made.back)
     grad_z, scaled, _ = back()
     wide = moe_triton.rows_matmul(grad_z, up, start, made.rows, matrix_first=True)
     outer = partial(moe_triton.weight_grad, order=order, start=start, top_k=shape.top_k, tile=made.grad)
     same = x.repeat_interleave(shape.top_k, 0)
-    route = partial(route_triton.route, x, router, None, shape.top_k, sigmoid=False, renormalise=True)
+    route = partial(route_triton.route, wide_x, router, bias, shape.top_k, sigmoid=False, renormalise=True)
     return {
-        "up_swiglu": partial(moe_triton.up_swiglu, x, up, order, start, made.up),
+        "up_swiglu": partial(moe_triton.up_swiglu, x, up, order, start, tile=made.up),
         "up_swiglu dense twin": lambda: same @ up[0].t(),
-        "rows_matmul down": partial(moe_triton.rows_matmul, hidden, down, start, made.rows),
+        "rows_matmul down": partial(moe_triton.rows_matmul, hidden, down, start, tile=made.rows),
         "rows_matmul down dense twin": lambda: hidden @ down[0].t(),
         "combine": partial(moe_triton.combine, rows, position, shape.tokens, weight),
         "act_backward": back,
-        "rows_matmul dx": partial(moe_triton.rows_matmul, grad_z, up, start, made.rows, matrix_first=True),
+        "rows_matmul dx": partial(moe_triton.rows_matmul, grad_z, up, start, tile=made.rows, matrix_first=True),
         "combine dx": partial(moe_triton.combine, wide, position, shape.tokens),
         "weight_grad up": partial(outer, grad_z, x, left_by_token=False),
         "weight_grad down": partial(outer, grad, scaled, left_by_token=True),
@@ -215,7 +238,7 @@ def kernel_rows(bench: Bench, shape: Shape) -> Rows:
 def tile_jobs(bench: Bench) -> Iterator[Job]:
     """Other tiles for the two largest shapes of width 384 and the widest one: what could stand in tiles.MEASURED."""
     sizes = [(64, 128, 64, 4, 3), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4), (128, 128, 32, 8, 4), (128, 128, 64, 8, 3)]
-    sizes += [(128, 256, 64, 8, 3), (128, 128, 128, 8, 2), (64, 256, 64, 8, 3), (64, 64, 128, 4, 3)]
+    sizes += [(128, 128, 128, 8, 2), (64, 256, 64, 8, 3), (64, 64, 128, 4, 3), tuple(WIDE)]
     for one in [(32768, 384, 768), (2048, 384, 768), (32768, 768, 1536)][: 1 if bench.dry else None]:
         for tile in [Tile(16, 32, 16)] if bench.dry else [Tile(*size) for size in sizes]:
             shape = bench.shape(*one)
@@ -224,56 +247,22 @@ def tile_jobs(bench: Bench) -> Iterator[Job]:
 
 def tile_rows(bench: Bench, shape: Shape, tile: Tile) -> Rows:
     """Time of each product with this tile; products that it does not fit are told as errors."""
-    rows = []
-    for field, names in (("up", "up_swiglu"), ("rows", "rows_matmul down"), ("back", "act_backward")):
+    from triton import OutOfResources
+
+    calls, rows = kernel_calls(bench, shape), []
+    for name in SINGLE if tile == WIDE else (*SINGLE, *DOUBLE):
         try:
-            usual = tiles.tile_for(shape.rows // shape.experts, shape.width, shape.ffn, bench.dtype)
-            call = kernel_calls(bench, shape, usual._replace(**{field: tile}))[names]
-            us, error = times({names: call}, bench.device, bench.budget)[names].us, ""
-        except Exception as problem:  # too much shared memory, too many registers
+            timing = times({name: partial(calls[name], tile=tile)}, bench.device, bench.budget)[name]
+            us, error = timing.us, ""
+        except OutOfResources as problem:  # all else may have broken the device, and fails the job
             us, error = "", f"{type(problem).__name__}: {problem}"[:160]
-        rows.append(dict(**shape._asdict(), kernel=names, tile=str(tuple(tile)), us=us, error=error))
+        rows.append(dict(**shape._asdict(), kernel=name, tile=str(tuple(tile)), us=us, error=error))
     return rows
 
 
 def scans(bench: Bench) -> Iterator[Job]:
     """The selective scan at two lengths, both directions."""
-    for series, width, length in [(16, 768, 512), (16, 768, 4096)][: 1 if bench.dry else None]:
+    for sizes in [(2, 8, 20)] if bench.dry else [(16, 768, 512), (16, 768, 4096)]:
         for backward in (False, True):
-            name = f"({series}, {width}, {length}) {'forward+backward' if backward else 'forward'}"
-            yield Job("scan", name, partial(scan_rows, bench, (series, width, length), backward))
-
-
-def scan_rows(bench: Bench, sizes: tuple[int, int, int], backward: bool) -> Rows:
-    """Time of the fused scan and of the plain one, and the traffic of u, delta, z, y, B and C over the device's."""
-    series, width, length = (2, 8, 20) if bench.dry else sizes
-    states, kind = 16, bench.dtype
-    u, delta, z, pull = (torch.randn(series, width, length, device=bench.device).to(kind) for _ in range(4))
-    into, out_of = (torch.randn(series, states, length, device=bench.device).to(kind) for _ in range(2))
-    rates = -torch.rand(width, states, device=bench.device) - 0.1
-    leaves = [part.requires_grad_(backward) for part in (u, delta, rates, into, out_of, z)]
-
-    def call(path: kernels.Path) -> Callable[[], object]:
-        def run() -> object:
-            with kernels.using(path):
-                made = kernels.selective_scan(*leaves[:5], z=leaves[5], delta_softplus=True)[0]
-                return torch.autograd.grad(made, leaves, pull) if backward else made
-
-        return run
-
-    def found(path: kernels.Path) -> Tensor:
-        with kernels.using(path), torch.no_grad():
-            return kernels.selective_scan(*leaves[:5], z=leaves[5], delta_softplus=True)[0].float()
-
-    wrong = relative(found("triton"), found("cpu"))
-    timed = times({"triton": call("triton")}, bench.device, bench.budget)["triton"]
-    start = time.perf_counter()
-    call("cpu")()  # once: a loop over steps
-    if bench.device.type == "cuda":
-        torch.cuda.synchronize()
-    plain = 1e6 * (time.perf_counter() - start)
-    traffic = kind.itemsize * series * length * ((4 * width + 2 * states) * (3 if backward else 1))
-    floor = 1e6 * traffic / peak_of(bench.device, kind).bytes
-    shape = {"series": series, "width": width, "length": length, "states": states, "backward": backward}
-    numbers = {"relative_error": wrong, "plain_us": plain, "floor_us": floor, "fraction_of_floor": floor / timed.us}
-    return [dict(**shape, **timed._asdict(), **numbers)]
+            name = f"{sizes} {'forward+backward' if backward else 'forward'}"
+            yield Job("scan", name, partial(scan_rows, bench.device, bench.dtype, sizes, backward, bench.budget))

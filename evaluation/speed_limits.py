@@ -87,7 +87,7 @@ def kernel_limits(shape: Shape, size: int, keep_z: bool = True) -> dict[str, tup
     read, routed, hidden = tokens * width, rows * width, rows * ffn
     summed = (2.0 * routed, float(size * (routed + read)))
     return {
-        "route": (2.0 * tokens * width * experts, float(size * read + 4 * (tokens * experts + 5 * rows))),
+        "route": (2.0 * tokens * width * experts, 4.0 * (read + tokens * experts + 5 * rows)),
         "up_swiglu": (2 * product, float(size * (read + 2 * matrix + hidden * (3 if keep_z else 1)))),
         "rows_matmul down": (product, float(size * (hidden + matrix + routed))),
         "combine": summed,

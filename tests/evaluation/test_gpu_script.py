@@ -17,15 +17,46 @@ Load = Callable[[str], ModuleType]
 
 def test_a_job_that_failed_is_kept_as_a_row_and_tried_again(script: Load, tmp_path: Path) -> None:
     gpu = script("gpu")
-    gpu.failure(tmp_path, "scan", "long", "out of memory", {"device": "a"})
-    gpu.add_rows(tmp_path, "scan", "short", [{"us": 2.0, "failed": ""}])
-    assert gpu.done(tmp_path, "scan") == {"short"}
-    gpu.add_rows(tmp_path, "scan", "long", [{"us": 3.0, "failed": ""}])
-    assert gpu.done(tmp_path, "scan") == {"short", "long"}
+    gpu.failure(tmp_path, "scan", "long", "out of memory", {"code": "a"})
+    gpu.add_rows(tmp_path, "scan", "short", [{"us": 2.0, "failed": "", "code": "a"}])
+    assert gpu.done(tmp_path, "scan", "a") == {"short"}
+    gpu.add_rows(tmp_path, "scan", "long", [{"us": 3.0, "failed": "", "code": "a"}])
+    assert gpu.done(tmp_path, "scan", "a") == {"short", "long"}
     assert [(row["job"], row["us"], row["error"]) for row in read_csv(tmp_path / "scan.csv")] == [
         ("short", "2", ""),
         ("long", "3", ""),
     ]
+
+
+def test_what_other_code_measured_is_measured_again(script: Load, tmp_path: Path) -> None:
+    gpu = script("gpu")
+    gpu.add_rows(tmp_path, "scan", "short", [{"us": 2.0, "code": "a"}])
+    assert gpu.done(tmp_path, "scan", "a") == {"short"}
+    assert gpu.done(tmp_path, "scan", "b") == set()
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("gate", {"passed": False}),
+        ("scan", {"passed": False, "us": 2.0}),
+        ("layers", {"way": "ours", "error": "wrong by 3"}),
+    ],
+)
+def test_what_is_wrong_is_reported_and_tried_again(script: Load, tmp_path: Path, table: str, row: dict) -> None:
+    gpu = script("gpu")
+    good = {"passed": True, "way": "dense", "error": "", "code": "a"}
+    gpu.add_rows(tmp_path, table, "first", [good, good])
+    assert gpu.report(tmp_path) == 0
+    gpu.add_rows(tmp_path, table, "second", [good, {**good, **row}])
+    assert gpu.report(tmp_path) == 1
+    assert gpu.done(tmp_path, table, "a") == {"first"}
+
+
+def test_another_way_that_fails_does_not_cost_the_layer(script: Load, tmp_path: Path) -> None:
+    gpu = script("gpu")
+    gpu.add_rows(tmp_path, "layers", "first", [{"way": "loop", "error": "out of memory", "code": "a"}])
+    assert gpu.report(tmp_path) == 0 and gpu.done(tmp_path, "layers", "a") == {"first"}
 
 
 def test_a_worker_that_hangs_is_stopped_and_its_job_told(
@@ -44,13 +75,14 @@ def test_a_worker_that_hangs_is_stopped_and_its_job_told(
     assert ends("raise SystemExit(7)", since=time.time() + 60) == (7, "long")
 
 
-def test_a_gate_that_did_not_pass_is_reported(script: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gpu = script("gpu")
-    gpu.add_rows(tmp_path, "gate", "tiles 0", [{"passed": True, "failed": ""}])
-    assert gpu.report(tmp_path) == 0
-    gpu.add_rows(tmp_path, "gate", "tiles 1", [{"passed": False, "failed": ""}])
-    assert gpu.report(tmp_path) == 1
-    assert "tiles 1" in capsys.readouterr().out
+def test_a_worker_that_hangs_before_its_first_job_or_after_the_time_is_up_is_stopped(
+    script: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu, sleep = script("gpu"), [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(gpu, "START", 0.5)
+    assert gpu.watched(sleep, tmp_path, time.time() + 60) == (None, {})
+    monkeypatch.undo()
+    assert gpu.watched(sleep, tmp_path, time.time() - gpu.GRACE + 0.5) == (None, {})
 
 
 @pytest.mark.slow
