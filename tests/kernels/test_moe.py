@@ -2,13 +2,33 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsfm import kernels
 from tsfm.kernels import reference
 from tsfm.kernels.moe import BLOCK, GRAIN, LARGEST, blocks, plain_route, plan_blocks, weight_grad
 from tsfm.nn.moe import SparseExperts, rebalance
 
-SHAPES = [(37, 40, 24, 4, 2), (1, 32, 16, 8, 2), (33, 32, 32, 5, 1), (20, 16, 8, 3, 3), (1300, 16, 8, 2, 1)]
+SHAPES = [
+    (37, 40, 24, 4, 2),
+    (1, 32, 16, 8, 2),
+    (33, 32, 32, 5, 1),
+    (20, 16, 8, 3, 3),
+    (1300, 16, 8, 2, 1),
+    (0, 16, 8, 4, 2),
+]
+
+
+class Calls(TorchDispatchMode):
+    """Names of the operations that run inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.made: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.made.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 def layer(tokens: int, width: int, ffn: int, experts: int, top_k: int) -> tuple[torch.Tensor, ...]:
@@ -34,9 +54,7 @@ def test_expert_layer_matches_the_reference_with_gradients(tokens, width, ffn, e
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "width", "ffn", "experts", "top_k"), [*SHAPES, (0, 16, 8, 4, 2), (600, 64, 200, 4, 2)]
-)
+@pytest.mark.parametrize(("tokens", "width", "ffn", "experts", "top_k"), [*SHAPES, (600, 64, 200, 4, 2)])
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
 def test_a_forecast_s_layer_matches_the_reference(tokens, width, ffn, experts, top_k, dtype, near):
     x, up, down, index, weight = layer(tokens, width, ffn, experts, top_k)
@@ -97,11 +115,20 @@ def test_an_expert_without_tokens_gets_no_gradient_and_does_no_harm():
     assert up.grad[[0, 1, 3]].abs().max() == 0
 
 
-def test_permuting_tokens_permutes_the_output_exactly():
+def test_permuting_tokens_permutes_the_output_but_for_rounding():
     x, up, down, index, weight = layer(64, 16, 8, 4, 2)
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
     whole = kernels.expert_mlp(x, up, down, index, weight)
-    torch.testing.assert_close(kernels.expert_mlp(x[order], up, down, index[order], weight[order]), whole[order])
+    shuffled = kernels.expert_mlp(x[order], up, down, index[order], weight[order])
+    torch.testing.assert_close(shuffled, whole[order], rtol=1e-12, atol=1e-12)
+
+
+def test_frozen_experts_cost_no_gradient():
+    x, up, down, index, weight = layer(12, 16, 8, 4, 2)
+    with Calls() as calls:
+        kernels.expert_mlp(x, up.detach(), down, index, weight).sum().backward()
+    assert calls.made.count("tsfm.weight_grad.default") == 1
+    assert down.grad is not None
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 15, 16, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
@@ -142,6 +169,13 @@ def test_routes_are_those_of_the_reference_with_gradients(tokens, experts, top_k
 def test_equal_experts_are_taken_in_order():
     index, _, _ = plain_route(torch.ones(3, 2), torch.ones(6, 2), 3, "softmax", None, True)
     assert index.tolist() == [[0, 1, 2]] * 3
+
+
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+def test_forbidden_experts_are_taken_last_and_once(scoring):
+    bias = torch.tensor([-torch.inf, -torch.inf, -torch.inf, 0, -torch.inf])
+    index, _, _ = plain_route(torch.ones(2, 1), torch.arange(5.0)[:, None], 4, scoring, bias, True)
+    assert index.tolist() == [[3, 0, 1, 2]] * 2
 
 
 def test_rebalancing_pulls_tokens_away_from_a_busy_expert():

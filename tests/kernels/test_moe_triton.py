@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsfm.kernels import reference, tiles
 
@@ -39,6 +40,20 @@ def layer(
     index, weight = reference.route(torch.randn(tokens, experts, generator=draw), top_k)
     x, up, down = (one.to(device, dtype).requires_grad_() for one in (x, up, down))
     return x, up, down, index.to(device), weight.to(device).requires_grad_()
+
+
+class Made(TorchDispatchMode):
+    """What the backward operation returns inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.by_backward: list[tuple[Tensor, ...]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if func is torch.ops.tsfm.moe_backward.default:
+            self.by_backward.append(made)
+        return made
 
 
 def pull_of(x: Tensor) -> Tensor:
@@ -186,7 +201,23 @@ def test_the_operations_keep_their_promises_to_torch(device):
     torch.library.opcheck(moe_op.moe_forward, (*given, None, True))
     x, up, down, index, weight = (one.detach() for one in given)
     kept = moe_op.moe_forward(x, up, down, index, weight, None, True)[1:]
-    torch.library.opcheck(moe_op.moe_backward, (pull_of(x), x, up, down, weight, *kept))
+    for asked in ((True, True, True), (False, True, False)):
+        torch.library.opcheck(moe_op.moe_backward, (pull_of(x), x, up, down, weight, *kept, *asked))
+
+
+@pytest.mark.usefixtures("small_tiles", "poisoned")
+@pytest.mark.parametrize("frozen", [{1, 2}, {0, 2}, {0, 1}], ids=["experts", "x and down", "x and up"])
+def test_what_is_frozen_costs_no_gradient_and_changes_no_other(frozen, device):
+    given = layer((20, 32, 24, 3, 2), device)
+    pull = pull_of(given[0])
+    whole = with_gradients(moe_op.expert_mlp, given, pull)[1:4]
+    held = [one.detach() if place in frozen else one for place, one in enumerate(given)]
+    wanted = [place for place in range(3) if place not in frozen]
+    with Made() as made:
+        found = torch.autograd.grad(moe_op.expert_mlp(*held), [held[place] for place in wanted], pull)
+    assert all(torch.equal(one, whole[place]) for one, place in zip(found, wanted, strict=True))
+    (gradients,) = made.by_backward
+    assert [place for place in range(3) if gradients[place].numel()] == wanted
 
 
 @pytest.mark.usefixtures("small_tiles")

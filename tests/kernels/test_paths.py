@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -109,6 +110,57 @@ def test_routes_of_every_path_are_those_of_the_reference_and_feed_the_experts(pa
     assert counts.sum(0).tolist() == index.flatten().bincount(minlength=5).tolist()
     torch.testing.assert_close(weight, expected)
     torch.testing.assert_close(mixed, reference.expert_mlp(x, up, down, index, weight), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("path", ["triton", "cpu", "reference"])
+def test_autocast_moves_no_bit_of_routes_experts_and_gradients(path, device):
+    draw = torch.Generator().manual_seed(0)
+    x, router = (torch.randn(size, 32, generator=draw).to(device).requires_grad_() for size in (12, 5))
+    up, down = (torch.randn(5, 32, size, generator=draw).to(device).requires_grad_() for size in (32, 16))
+    outcomes = []
+    for enabled in (False, True):
+        with kernels.using(path), torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+            index, weight, logits, _ = kernels.route(x, router, 2)
+            mixed = kernels.expert_mlp(x, up, down, index, weight)
+            with torch.no_grad():
+                forecast = kernels.expert_mlp(x, up, down, index, weight)
+        grads = torch.autograd.grad(mixed.square().sum() + logits.square().sum(), (x, router, up, down))
+        outcomes.append([logits, weight, mixed, forecast, *grads])
+    for plain, under in zip(*outcomes, strict=True):
+        assert under.dtype == torch.float32
+        assert torch.equal(plain, under)
+
+
+@pytest.mark.parametrize("path", ["triton", "cpu"])
+def test_a_layer_is_compiled_whole_under_autocast(path, moe, device):
+    x = torch.randn(21, 32, generator=torch.Generator().manual_seed(1)).to(device)
+    with kernels.using(path), torch.autocast(device.type, torch.float16):
+        assert torch._dynamo.explain(moe.to(device))(x).graph_break_count == 0
+
+
+def gpu_of(monkeypatch, major: int) -> None:
+    """Let torch tell of a GPU of this compute capability."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda device: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=major, minor=5))
+
+
+@pytest.mark.skipif(torch.version.hip is not None, reason="the capabilities are those of CUDA")
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32_and_without_the_kernels(monkeypatch):
+    gpu_of(monkeypatch, 7)
+    assert kernels.choose_precision(CUDA) == torch.float32
+    path, why = kernels.choose_path(CUDA, torch.float16)
+    assert path == "cpu"
+    assert "8.0" in why
+
+
+@pytest.mark.skipif(torch.version.hip is not None, reason="the capabilities are those of CUDA")
+def test_a_gpu_that_multiplies_bfloat16_takes_it_and_the_kernels(monkeypatch):
+    pytest.importorskip("triton", reason="asks for the path of an installed Triton")
+    gpu_of(monkeypatch, 8)
+    assert kernels.choose_precision(CUDA) == torch.bfloat16
+    assert kernels.choose_path(CUDA, torch.bfloat16)[0] == "triton"
 
 
 def test_the_doctor_hears_which_path_runs_and_why():

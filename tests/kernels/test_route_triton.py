@@ -50,6 +50,22 @@ def test_ties_go_to_the_lowest_index(scoring, device):
     torch.testing.assert_close(weight, torch.full_like(weight, 1 / 3))
 
 
+def test_large_logits_rank_by_themselves_and_not_by_sigmoids_that_round_to_one(device):
+    router = torch.tensor([20.0, 21, 30, 25, 18, 19], device=device)[:, None] * torch.eye(1, 16, device=device)
+    index = moe_op.route(torch.ones(3, 16, device=device), router, 2, scoring="sigmoid")[0]
+    assert index.tolist() == [[2, 3]] * 3
+
+
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+def test_forbidden_experts_are_taken_last_and_once(scoring, device):
+    bias = torch.tensor([-torch.inf, -torch.inf, -torch.inf, 0, -torch.inf], device=device)
+    x, router = torch.ones(3, 16, device=device), torch.arange(5.0, device=device)[:, None].expand(5, 16) / 16
+    index, _, logits, counts = moe_op.route(x, router, 4, scoring=scoring, bias=bias)
+    assert index.tolist() == [[3, 0, 1, 2]] * 3
+    assert counts.sum(0).tolist() == [3, 3, 3, 3, 0]
+    assert torch.equal(index, reference.route(logits, 4, scoring=scoring, bias=bias)[0])
+
+
 @pytest.mark.filterwarnings("ignore:All-NaN slice")
 @pytest.mark.usefixtures("poisoned")
 def test_nan_logits_choose_experts_that_exist(device):
@@ -78,6 +94,14 @@ def test_counts_of_the_router_sort_rows_as_counting_anew_does(device):
     x, router = (torch.randn(size, 16, generator=draw).to(device) for size in (300, 6))
     index, _, _, counts = moe_op.route(x, router, 2)
     for ours, anew in zip(route_triton.sort_rows(index, 6, counts), route_triton.sort_rows(index, 6), strict=True):
+        assert torch.equal(ours, anew)
+
+
+def test_counts_of_another_router_are_counted_anew(device):
+    draw = torch.Generator().manual_seed(0)
+    index = torch.randn(300, 6, generator=draw).topk(2).indices.to(device)
+    whole = index.flatten().bincount(minlength=6)[None].int()  # as `kernels.route` counts without Triton: one block
+    for ours, anew in zip(route_triton.sort_rows(index, 6, whole), route_triton.sort_rows(index, 6), strict=True):
         assert torch.equal(ours, anew)
 
 

@@ -45,6 +45,14 @@ def test_scan_of_narrow_numbers_is_summed_in_float32(dtype, near):
     assert max(apart(ours, answers(loop, wide(problem))).values()) < near
 
 
+def test_autocast_moves_no_bit_of_a_scan_and_its_gradients():
+    problem = made_scan(2, 6, 4, 70, groups=2, dtype=torch.float32)
+    plain = answers(selective_scan, problem)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = answers(selective_scan, problem)
+    assert all(torch.equal(plain[name], under[name]) for name in plain)
+
+
 @pytest.mark.parametrize(
     "shape",
     [
@@ -222,6 +230,13 @@ def test_discretised_model_settles_where_the_continuous_one_does(method):
     log_decay, gain = diagonal.discretise(A, torch.tensor([0.05], dtype=torch.float64), method)
     settled = gain / (1 - torch.exp(log_decay))  # of x' = A x + 1
     torch.testing.assert_close(settled, -1 / A)
+
+
+def test_autocast_moves_no_bit_of_a_long_kernel():
+    log_decay, into, out_of, _ = (one.detach().to(torch.complex64) for one in poles(2, 4))
+    plain = diagonal.s4d_kernel(log_decay, into * out_of, 300)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(diagonal.s4d_kernel(log_decay, into * out_of, 300), plain)
 
 
 def test_long_kernel_in_single_precision_keeps_its_phase():

@@ -178,6 +178,13 @@ def test_scan_runs_in_a_cuda_graph():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one device cannot be mistaken for another")
+def test_kernels_run_on_the_device_of_their_tensors():
+    first, second = (made_scan(1, 6, 4, 9, dtype=torch.float32, device=f"cuda:{number}") for number in (0, 1))
+    assert max(apart(answers(kernels, second), answers(kernels, first)).values()) == 0
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("states", [1, 4, 16, 64, 256])
 def test_every_tile_runs_on_the_device(states):
     problem = made_scan(2, 100, states, 130, dtype=torch.float32, device="cuda")

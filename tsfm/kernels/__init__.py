@@ -50,7 +50,7 @@ PATHS: dict[Path, str] = {
     "cpu": "plain torch: sorted rows, one GEMM an expert",
     "reference": "reference, one expert at a time",
 }
-OLDEST_TRITON = (3, 3)
+OLDEST_TRITON, OLDEST_GPU = (3, 3), 8  # the latter, a major compute capability, is also the first with bf16
 TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -89,6 +89,8 @@ def choose_path(
         return "cpu", f"{dtype} is not among the types of the Triton kernels"
     if activation != "swiglu":
         return "cpu", f"the Triton kernels compute SwiGLU experts, not {activation}"
+    if torch.cuda.is_available() and torch.cuda.get_device_properties(device).major < OLDEST_GPU:
+        return "cpu", f"Triton compiles for GPUs of compute capability {OLDEST_GPU}.0 or later"
     return "triton", "a CUDA device and Triton are there; SwiGLU experts only, others take plain torch"
 
 
@@ -128,11 +130,12 @@ def route(
 
         if router.shape[0] <= moe_op.EXPERTS:
             return moe_op.route(x, router, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
-    if _forced == "reference":
-        logits = F.linear(x.float(), router.float())
-        index, weight = reference.route(logits, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
-    else:
-        index, weight, logits = plain_route(x.float(), router.float(), top_k, scoring, bias, renormalise)
+    with torch.autocast(x.device.type, enabled=False):
+        if _forced == "reference":
+            logits = F.linear(x.float(), router.float())
+            index, weight = reference.route(logits, top_k, scoring=scoring, bias=bias, renormalise=renormalise)
+        else:
+            index, weight, logits = plain_route(x.float(), router.float(), top_k, scoring, bias, renormalise)
     if not counted:
         return index, weight, logits, None
     counts = (index.reshape(-1, 1) == torch.arange(router.shape[0], device=x.device)).sum(0, dtype=torch.int32)
@@ -159,7 +162,7 @@ def expert_mlp(
     weight     (T, K)     their mixing weights, fp32
     counts     what `route` returned with this very index; saves a launch on a GPU
     recompute  on a GPU, keep 2F numbers a routed row less for the backward, for one more product by `up`
-    returns    (T, D)     in the type of x
+    returns    (T, D)     in the type of x, also under autocast
     """
     path = choose_path(x.device, x.dtype, activation)[0]
     if path == "triton":
@@ -168,9 +171,10 @@ def expert_mlp(
         if activation != "swiglu":
             raise DataError(f"the Triton kernels have no {activation} experts; take the path 'cpu' or 'reference'")
         return moe_op.expert_mlp(x, up, down, index, weight, counts, recompute=recompute)
-    if path == "reference":
-        return reference.expert_mlp(x, up, down, index, weight, activation)
-    return _plain_expert_mlp(x, up, down, index, weight, activation)
+    with torch.autocast(x.device.type, enabled=False):
+        if path == "reference":
+            return reference.expert_mlp(x, up, down, index, weight, activation)
+        return _plain_expert_mlp(x, up, down, index, weight, activation)
 
 
 def _plain_expert_mlp(
@@ -185,7 +189,7 @@ def _plain_expert_mlp(
     counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0)
     start = F.pad(counts.cumsum(0), (1, 0))
     position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    hidden = rows_matmul(dispatch(x, order, position), up, start)
+    hidden = rows_matmul(dispatch(x, order, position, top_k), up, start)
     if activation == "swiglu":
         gate, value = hidden.chunk(2, dim=-1)
         hidden = F.silu(gate) * value
@@ -258,7 +262,7 @@ def choose_precision(device: torch.device, asked: str = "auto") -> torch.dtype:
     if asked != "auto":
         raise DataError(f"precision={asked!r} is not known; pass 'auto', 'fp32' or 'bf16'")
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if _cpu_bf16()[0] else torch.float32
 
 
@@ -280,7 +284,8 @@ def describe() -> list[tuple[str, str, str]]:
     """Rows (what, value, why) on the path that runs on this machine, for `tsfm doctor`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = str(choose_precision(device)).removeprefix("torch.")
-    why = "native on this GPU" if device.type == "cuda" else _cpu_bf16()[1]
+    on_gpu = "native on this GPU" if precision == "bfloat16" else "this GPU only emulates bfloat16"
+    why = on_gpu if device.type == "cuda" else _cpu_bf16()[1]
     path, reason = choose_path(device, choose_precision(device))
     return [
         ("device", str(device), "a CUDA device is visible" if device.type == "cuda" else "no CUDA device is visible"),

@@ -41,7 +41,8 @@ def s4d_kernel(log_decay: Tensor, weight: Tensor, length: int) -> Tensor:
     far = powers(log_decay, block * torch.arange(count, device=log_decay.device))  # (W, N, count)
     heads = weight[..., None] * far
     left = torch.cat([heads.real, -heads.imag], dim=-2).transpose(-1, -2)  # (..., W, count, 2N)
-    kernel = torch.matmul(left, torch.cat([near.real, near.imag], dim=-2))  # (..., W, count, block)
+    with torch.autocast(left.device.type, enabled=False):
+        kernel = torch.matmul(left, torch.cat([near.real, near.imag], dim=-2))  # (..., W, count, block)
     return 2 * kernel.flatten(-2)[..., :length]
 
 

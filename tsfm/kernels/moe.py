@@ -56,10 +56,11 @@ def rows_matmul(rows: Tensor, weight: Tensor, start: Tensor) -> Tensor:
     """
     out = rows.new_empty(rows.shape[0], weight.shape[1])
     bounds = start.tolist()
-    for expert in range(weight.shape[0]):
-        matrix = weight[expert].t()
-        for first, last in blocks(bounds[expert], bounds[expert + 1]):
-            torch.mm(rows[first:last], matrix, out=out[first:last])
+    with torch.autocast(rows.device.type, enabled=False):
+        for expert in range(weight.shape[0]):
+            matrix = weight[expert].t()
+            for first, last in blocks(bounds[expert], bounds[expert + 1]):
+                torch.mm(rows[first:last], matrix, out=out[first:last])
     return out
 
 
@@ -80,9 +81,10 @@ def plain_route(
     """
     logits = router @ x.t()  # (E, T)
     with torch.no_grad():
-        choice = torch.sigmoid(logits) if bias is not None and scoring == "sigmoid" else logits.clone()
-        choice = choice if bias is None else choice + bias[:, None]
-        found = []
+        choice, found = logits, []
+        if bias is not None:
+            choice = (torch.sigmoid(logits) if scoring == "sigmoid" else logits) + bias[:, None]
+        choice = choice.clamp(min=torch.finfo(choice.dtype).min)  # so that only experts taken are at -inf
         for _ in range(top_k):
             found.append(choice.max(0).indices)
             choice = choice.scatter(0, found[-1][None], -torch.inf)
@@ -200,10 +202,11 @@ def weight_grad(left: Tensor, right: Tensor, start: Tensor) -> Tensor:
     bounds = start.tolist()
     wide = torch.promote_types(left.dtype, torch.float32)
     out = left.new_zeros(len(bounds) - 1, left.shape[1], right.shape[1], dtype=wide)
-    for expert in range(out.shape[0]):
-        for first in range(bounds[expert], bounds[expert + 1], BLOCK):
-            last = min(first + BLOCK, bounds[expert + 1])
-            out[expert] += torch.mm(padded(left[first:last]).t(), padded(right[first:last]))
+    with torch.autocast(left.device.type, enabled=False):
+        for expert in range(out.shape[0]):
+            for first in range(bounds[expert], bounds[expert + 1], BLOCK):
+                last = min(first + BLOCK, bounds[expert + 1])
+                out[expert] += torch.mm(padded(left[first:last]).t(), padded(right[first:last]))
     return out.to(left.dtype)
 
 
@@ -223,13 +226,13 @@ def _(left: Tensor, right: Tensor, start: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("tsfm::dispatch", mutates_args=())
-def dispatch(x: Tensor, order: Tensor, position: Tensor) -> Tensor:
+def dispatch(x: Tensor, order: Tensor, position: Tensor, top_k: int) -> Tensor:
     """Row of each routed slot in sorted order; x (T, D), order and position (R,) -> (R, D)."""
-    return x.index_select(0, order // (order.shape[0] // x.shape[0]))
+    return x.index_select(0, order // top_k)
 
 
 @dispatch.register_fake
-def _(x: Tensor, order: Tensor, position: Tensor) -> Tensor:
+def _(x: Tensor, order: Tensor, position: Tensor, top_k: int) -> Tensor:
     return x.new_empty(order.shape[0], x.shape[1])
 
 
@@ -252,20 +255,22 @@ def _keep_order(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor)
     ctx.save_for_backward(*inputs[1:])
 
 
-def _rows_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+def _rows_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
     rows, weight, start = ctx.saved_tensors
     grad = grad.contiguous()
-    return rows_matmul(grad, weight.transpose(1, 2), start), weight_grad(grad, rows, start), None
+    of_rows = rows_matmul(grad, weight.transpose(1, 2), start) if ctx.needs_input_grad[0] else None
+    return of_rows, weight_grad(grad, rows, start) if ctx.needs_input_grad[1] else None, None
 
 
-def _dispatch_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+def _dispatch_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
     order, position = ctx.saved_tensors
-    return collect(grad.contiguous(), order, position).view(ctx.tokens, -1, grad.shape[1]).sum(1), None, None
+    per_token = collect(grad.contiguous(), order, position).view(-1, ctx.top_k, grad.shape[1])
+    return per_token.sum(1), None, None, None
 
 
-def _keep_tokens(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-    ctx.tokens = inputs[0].shape[0]
-    _keep_order(ctx, inputs, output)
+def _keep_order_and_top_k(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: Tensor) -> None:
+    *tensors, ctx.top_k = inputs
+    ctx.save_for_backward(*tensors[1:])
 
 
 def _collect_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -274,5 +279,5 @@ def _collect_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
 
 
 rows_matmul.register_autograd(_rows_matmul_backward, setup_context=_keep)
-dispatch.register_autograd(_dispatch_backward, setup_context=_keep_tokens)
+dispatch.register_autograd(_dispatch_backward, setup_context=_keep_order_and_top_k)
 collect.register_autograd(_collect_backward, setup_context=_keep_order)

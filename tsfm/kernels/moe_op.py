@@ -108,25 +108,36 @@ def moe_backward(
     order: Tensor,
     position: Tensor,
     start: Tensor,
+    of_x: bool,
+    of_up: bool,
+    of_down: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, up, down and weight from that of the mixture; z is computed again where it has no rows."""
+    """Gradients of x, up, down and weight from that of the mixture, the first three empty where not asked for.
+
+    z is computed again where it has no rows.
+    """
     grad, x, up, down, weight = (one.contiguous() for one in (grad, x, up, down, weight))
     tokens, top_k = weight.shape
     tiles = _tiles(x, order.shape[0], up.shape[0], down.shape[2])
+    grad_x, grad_up, grad_down = (x.new_empty(0) for _ in range(3))
     with torch.cuda.device_of(x):
         if z.shape[0] < order.shape[0]:
             z = up_swiglu(x, up, order, start, tiles.up, hidden=False)[1]
         grad_z, scaled, shares = act_backward(grad, down, z, weight, order, start, tiles.back)
-        grad_down = weight_grad(grad, scaled, order, start, top_k, tiles.grad, left_by_token=True)
+        if of_down:
+            grad_down = weight_grad(grad, scaled, order, start, top_k, tiles.grad, left_by_token=True)
         del scaled, z
-        grad_up = weight_grad(grad_z, x, order, start, top_k, tiles.grad, left_by_token=False)
-        grad_x = combine(rows_matmul(grad_z, up, start, tiles.rows, matrix_first=True), position, tokens)
+        if of_up:
+            grad_up = weight_grad(grad_z, x, order, start, top_k, tiles.grad, left_by_token=False)
+        if of_x:
+            grad_x = combine(rows_matmul(grad_z, up, start, tiles.rows, matrix_first=True), position, tokens)
     return grad_x, grad_up, grad_down, shares.index_select(0, position).view(tokens, top_k).to(weight.dtype)
 
 
 @moe_backward.register_fake
-def _(grad: Tensor, x: Tensor, up: Tensor, down: Tensor, weight: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-    return x.new_empty(x.shape), up.new_empty(up.shape), down.new_empty(down.shape), weight.new_empty(weight.shape)
+def _(grad: Tensor, x: Tensor, up: Tensor, down: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    made = [one.new_empty(one.shape if asked else 0) for one, asked in zip((x, up, down), others[-3:], strict=True)]
+    return *made, weight.new_empty(weight.shape)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Saved) -> None:
@@ -139,7 +150,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Saved) -> None:
 def _moe_gradients(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if grad is None:
         return (None,) * 7
-    grad_x, grad_up, grad_down, grad_weight = moe_backward(grad, *ctx.saved_tensors)
+    asked = ctx.needs_input_grad[:3]
+    *found, grad_weight = moe_backward(grad, *ctx.saved_tensors, *asked)
+    grad_x, grad_up, grad_down = (one if wanted else None for one, wanted in zip(found, asked, strict=True))
     return grad_x, grad_up, grad_down, None, grad_weight, None, None
 
 
@@ -177,8 +190,10 @@ def _route_gradients(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | 
     if grad is None:
         return (None,) * 6
     x, router = ctx.saved_tensors
-    grad_x, grad_router = grad @ router.float(), grad.t() @ x.float()
-    return grad_x.to(x.dtype), grad_router.to(router.dtype), None, None, None, None
+    with torch.autocast(grad.device.type, enabled=False):
+        grad_x = (grad @ router.float()).to(x.dtype) if ctx.needs_input_grad[0] else None
+        grad_router = (grad.t() @ x.float()).to(router.dtype) if ctx.needs_input_grad[1] else None
+    return grad_x, grad_router, None, None, None, None
 
 
 route_forward.register_autograd(_route_gradients, setup_context=_keep_router)

@@ -28,6 +28,8 @@ from tsfm.kernels.moe_triton import checked
 # Numbers of one-hot that a program holds, tokens of a block at most, and experts at most: more take torch's sort.
 HELD, TOKENS, EXPERTS = 4096, 128, 256
 
+LOWEST = tl.constexpr(-3.4028234663852886e38)  # of float32
+
 
 @triton.jit(do_not_specialize=["T"])
 def route_kernel(
@@ -68,10 +70,12 @@ def route_kernel(
     kept = inside[:, None] & real[None, :]
     tl.store(logits + row[:, None] * E + expert[None, :], dots, mask=kept)
 
-    choice = tl.sigmoid(dots) if SIGMOID else dots
-    if HAS_BIAS:
+    choice = dots
+    if HAS_BIAS:  # without, sigmoids would rank as logits do, but for large ones that round to 1
+        choice = tl.sigmoid(dots) if SIGMOID else dots
         choice += tl.load(bias + expert, mask=real, other=0.0).to(tl.float32)[None, :]
-    choice = tl.where(real[None, :] & (choice == choice), choice, float("-inf"))  # NaN must not lead out of the array
+    choice = tl.where(choice == choice, tl.maximum(choice, LOWEST), LOWEST)  # so that only experts taken are below it
+    choice = tl.where(real[None, :], choice, float("-inf"))
     slot = tl.arange(0, K_POW2)
     best = tl.zeros((BLOCK_TOKENS, K_POW2), tl.int32)
     picked = tl.full((BLOCK_TOKENS, K_POW2), float("-inf"), tl.float32)
@@ -235,7 +239,7 @@ def route(
 def sort_rows(index: Tensor, experts: int, counts: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Sorted rows of the slots of index (T, K): order (R,), position (R,) and start (E + 1,).
 
-    counts: what `route` returned with this index, or None to count here
+    counts: what `route` returned with this index; without, or from a router that counts in other blocks, counted here
     """
     tokens, top_k = index.shape
     assert index.is_contiguous() and tokens * top_k < 2**31, "more slots than int32 can number"
@@ -246,10 +250,10 @@ def sort_rows(index: Tensor, experts: int, counts: Tensor | None = None) -> tupl
     order, position = (index.new_empty(tokens * top_k, dtype=torch.int32) for _ in range(2))
     start = index.new_empty(experts + 1, dtype=torch.int32)
     shape: dict[str, Any] = {"E": experts, "E_POW2": pow2}
-    if counts is None:
+    assert counts is None or counts.shape[1] == experts, f"counts are of {counts.shape[1]} experts, not {experts}"
+    if counts is None or counts.shape[0] != blocks:
         counts = index.new_empty(blocks, experts, dtype=torch.int32)
         count_kernel[(blocks,)](index, counts, tokens, K=top_k, BLOCK_TOKENS=block, **shape)
-    assert counts.shape == (blocks, experts), f"counts are {tuple(counts.shape)}, not {(blocks, experts)}"
     base = torch.empty_like(counts)
     scan_counts_kernel[(1,)](counts, base, start, blocks, BLOCK=max(1, HELD // pow2), **shape)
     place_kernel[(blocks,)](index, base, order, position, tokens, K=top_k, BLOCK_TOKENS=block, **shape)

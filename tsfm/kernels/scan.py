@@ -34,7 +34,8 @@ def selective_scan(
 ) -> tuple[Tensor, Tensor]:
     """Outputs and last state of x_t = exp(delta_t A) x_(t-1) + delta_t B_t u_t, y_t = C_t x_t + D u_t, times silu(z).
 
-    Differentiable in every tensor, through both results. Arithmetic is in float32, or float64 where u is.
+    Differentiable in every tensor, through both results. Arithmetic is in float32, or float64 where u is, also under
+    autocast.
 
     u, delta, z      (S, W, L), any float type each; no steps give no outputs and the initial state
     A                (W, N)
@@ -166,7 +167,9 @@ def scan(
 
     u, delta, z (S, L, W); A (G, N, P); B, C (S, L, G, N); D, bias (W,); start (S, G, N, P)
     """
-    found: tuple[Tensor, Tensor, Tensor] = implementation(path).forward(u, delta, A, B, C, D, z, bias, start, softplus)
+    found: tuple[Tensor, Tensor, Tensor]
+    with torch.autocast(u.device.type, enabled=False):
+        found = implementation(path).forward(u, delta, A, B, C, D, z, bias, start, softplus)
     return found
 
 
@@ -207,9 +210,9 @@ def scan_backward(
     path: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of u, delta, A, B, C, D, z (empty where there is none), bias and start; sums in the type of saved."""
-    found: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor] = implementation(
-        path
-    ).backward(grad, grad_last, u, delta, A, B, C, D, z, bias, saved, softplus)
+    found: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+    with torch.autocast(u.device.type, enabled=False):
+        found = implementation(path).backward(grad, grad_last, u, delta, A, B, C, D, z, bias, saved, softplus)
     return found
 
 

@@ -281,7 +281,8 @@ def launch(kernel: Any, u: Tensor, A: Tensor, softplus: bool, *arrays: Tensor | 
     if series and channels:
         grid = (series, groups * triton.cdiv(own, tile.channels))
         sizes = (length, channels, groups, states, softplus, EVERY, triton.next_power_of_2(states), tile.channels)
-        kernel[grid](*arrays, *sizes, tile.stages, num_warps=tile.warps)
+        with torch.cuda.device_of(u):  # Triton launches on the current device, whatever the tensors say
+            kernel[grid](*arrays, *sizes, tile.stages, num_warps=tile.warps)
 
 
 def forward(
