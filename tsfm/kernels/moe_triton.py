@@ -229,14 +229,14 @@ def act_backward_kernel(
     score = tl.load(weight + slot, mask=row_in, other=0.0).to(tl.float32)[:, None]
     passed = tl.sigmoid(gate)
     active = gate * passed
+    scored = pull * score  # the gradients come first: in another order registers are spilled
+    grad_gate = scored * value * passed * (1 + gate * (1 - passed))
+    tl.store(grad_z + z_first + z_at, grad_gate.to(grad_z.dtype.element_ty), mask=inside)
+    tl.store(grad_z + z_first + F + z_at, (scored * active).to(grad_z.dtype.element_ty), mask=inside)
     hidden = active * value
     tl.store(shares + column_tile.to(tl.int64) * R + first + local, tl.sum(pull * hidden, 1), mask=row_in)
     scaled_here = scaled + first.to(tl.int64) * F + (local[:, None] * F + column[None, :])
     tl.store(scaled_here, (score * hidden).to(scaled.dtype.element_ty), mask=inside)
-    pull *= score
-    grad_gate = pull * value * passed * (1 + gate * (1 - passed))
-    tl.store(grad_z + z_first + z_at, grad_gate.to(grad_z.dtype.element_ty), mask=inside)
-    tl.store(grad_z + z_first + F + z_at, (pull * active).to(grad_z.dtype.element_ty), mask=inside)
 
 
 @triton.jit
