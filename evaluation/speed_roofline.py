@@ -68,7 +68,7 @@ def draw(rows: Sequence[Mapping[str, str]], path: Path) -> None:
         # The floor of a layer is its roof: operations over the least time.
         mine = sorted((row for row in chosen if row["dtype"] == dtype and row["way"] == "ours"), key=intensity)
         roof = [float(row["tflops"]) / float(row["fraction_of_floor"]) for row in mine]
-        axes.plot([intensity(row) for row in mine], roof, color=COLOURS[dtype], label=f"floor, {dtype}")
+        axes.plot([intensity(row) for row in mine], roof, color=COLOURS[dtype], label=f"limit, {dtype}")
     axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="TFLOP/s, useful operations")
     axes.set_title(f"Sparse layers, forward, on {chosen[-1]['device']}")
     axes.legend(fontsize=7, ncols=2)
