@@ -138,8 +138,7 @@ def route(
             index, weight, logits = plain_route(x.float(), router.float(), top_k, scoring, bias, renormalise)
     if not counted:
         return index, weight, logits, None
-    counts = (index.reshape(-1, 1) == torch.arange(router.shape[0], device=x.device)).sum(0, dtype=torch.int32)
-    return index, weight, logits, counts[None]
+    return index, weight, logits, _counts(index, router.shape[0])
 
 
 def expert_mlp(
@@ -160,7 +159,7 @@ def expert_mlp(
     down       (E, D, F)
     index      (T, K)     experts of each token
     weight     (T, K)     their mixing weights, fp32
-    counts     what `route` returned with this very index; saves a launch on a GPU
+    counts     what `route` returned with this very index; saves counting again
     recompute  on a GPU, keep 2F numbers a routed row less for the backward, for one more product by `up`
     returns    (T, D)     in the type of x, also under autocast
     """
@@ -174,11 +173,22 @@ def expert_mlp(
     with torch.autocast(x.device.type, enabled=False):
         if path == "reference":
             return reference.expert_mlp(x, up, down, index, weight, activation)
-        return _plain_expert_mlp(x, up, down, index, weight, activation)
+        return _plain_expert_mlp(x, up, down, index, weight, activation, counts)
+
+
+def _counts(index: Tensor, experts: int) -> Tensor:
+    """Rows of each expert, (1, E) int32, without waiting for the device as `bincount` does; index (T, K)."""
+    return (index.reshape(-1, 1) == torch.arange(experts, device=index.device)).sum(0, True, dtype=torch.int32)
 
 
 def _plain_expert_mlp(
-    x: Tensor, up: Tensor, down: Tensor, index: Tensor, weight: Tensor, activation: reference.Activation
+    x: Tensor,
+    up: Tensor,
+    down: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    activation: reference.Activation,
+    counts: Tensor | None,
 ) -> Tensor:
     """`expert_mlp` in torch alone: rows sorted by expert, one product an expert."""
     if activation == "swiglu" and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
@@ -186,8 +196,8 @@ def _plain_expert_mlp(
     experts, top_k = up.shape[0], index.shape[1]
     flat = index.reshape(-1)
     order = torch.argsort(flat, stable=True)  # (R,) sorted row -> t * K + k
-    counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0)
-    start = F.pad(counts.cumsum(0), (1, 0))
+    counts = _counts(index, experts) if counts is None else counts
+    start = F.pad(counts.sum(0).cumsum(0), (1, 0))
     position = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
     hidden = rows_matmul(dispatch(x, order, position, top_k), up, start)
     if activation == "swiglu":

@@ -174,20 +174,8 @@ def scan(
 
 
 @scan.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    bias: Tensor | None,
-    start: Tensor | None,
-    softplus: bool,
-    path: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    kind, (series, length, _) = torch.promote_types(u.dtype, torch.float32), u.shape
+def _(u: Tensor, delta: Tensor, A: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    kind, (series, length) = torch.promote_types(u.dtype, torch.float32), u.shape[:2]
     chunks = (length + scan_torch.EVERY - 1) // scan_torch.EVERY
     state = u.new_empty(series, *A.shape, dtype=kind)
     return torch.empty_like(u), state, u.new_empty(series, chunks, *A.shape, dtype=kind)
@@ -229,8 +217,7 @@ def _(
     z: Tensor | None,
     bias: Tensor | None,
     saved: Tensor,
-    softplus: bool,
-    path: str,
+    *_: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     channels = u.shape[2]
     return (
