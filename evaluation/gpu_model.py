@@ -10,8 +10,8 @@ from torch import Tensor
 import tsfm
 from tsfm.models.moe_decoder import PRESETS, MoEDecoder
 from tsfm.nn.lags import default_boundaries
+from tsfm.nn.losses import pinball
 from tsfm.nn.moe import SparseExperts, rebalance
-from tsfm.training.losses import pinball
 from tsfm.training.optimizer import NorMuonAdamW
 
 # B windows, N patches, P patch length.

@@ -17,8 +17,8 @@ from tsfm.data.windows import WindowConfig
 from tsfm.errors import DataError
 from tsfm.loading import load
 from tsfm.models.moe_decoder import MoEDecoderConfig
+from tsfm.nn.losses import pinball, weighted_mean
 from tsfm.training.checkpoint import load_state
-from tsfm.training.losses import pinball, weighted_mean
 from tsfm.training.optimizer import NorMuonAdamW, orthogonalise, rate_factor
 from tsfm.training.runs import back_up, open_run, restore, start_branch, write_model
 from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config

@@ -9,9 +9,9 @@ Follows in parts Toto (Cohen et al. 2025: causal patch scaling, arcsinh), TiRex 
 masking), DeepSeekMoE (Dai et al. 2024: shared expert, bias balancing). Own: the causal seasonal copies.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -19,19 +19,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfm.batch import Batch
+from tsfm.models.decoder_block import Block, in_precision
 from tsfm.models.decoder_inputs import Inputs, Layout, decoder_inputs, with_mirror_image
-from tsfm.nn.attention import CausalAttention
 from tsfm.nn.heads import QuantileHead
 from tsfm.nn.lags import LAG_RANGES, CopyGates, default_boundaries
-from tsfm.nn.moe import SparseExperts
-from tsfm.nn.norms import normalise
+from tsfm.nn.losses import pinball, weighted_mean
 from tsfm.nn.rotary import rotary_angles
-from tsfm.nn.scaling import Scale, unsquash
+from tsfm.nn.scaling import Scale, squash, unsquash
 from tsfm.registry import register
 
 # B series, N context patches, P patch length, D width, M tokens (N plus those that look ahead), Q quantile levels.
 
 SQUASHED_LIMIT = 12.0  # sinh(12) = 81,000 standard deviations: beyond it a forecast is a numerical accident
+FURTHEST_TARGET = 8.0  # squashed; a loss beyond it is that of an outlier
+CONTEXT_SHARE = 0.3  # of the patches of the context in the loss of fine-tuning
 
 
 @dataclass(frozen=True)
@@ -63,39 +64,6 @@ PRESETS = {
 }
 
 
-class Block(nn.Module):
-    """Attention over earlier tokens, then sparse experts."""
-
-    def __init__(self, config: MoEDecoderConfig):
-        super().__init__()
-        self.norm1 = nn.RMSNorm(config.width, eps=1e-6)
-        self.attention = CausalAttention(config.width, config.heads)
-        self.norm2 = nn.RMSNorm(config.width, eps=1e-6)
-        self.experts = SparseExperts(
-            config.width, config.shared_width, config.expert_width, config.experts, config.top_k
-        )
-
-    def forward(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = x + self.attention(self.norm1(x), bias, cos, sin)
-        mixed, load, losses = self.experts(self.norm2(x).flatten(0, 1))
-        return x + mixed.view_as(x), load, losses
-
-    def infer(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor, asking: int) -> Tensor:
-        """What `forward` makes of the last `asking` tokens, without a gradient; overwrites x."""
-        mixed = self.attention.infer(normalise(x, self.norm1), bias, cos, sin, asking)
-        x = x[:, -asking:].contiguous().add_(mixed.float())
-        return x.add_(self.experts.infer(normalise(x, self.norm2).flatten(0, 1)).float().view_as(x))
-
-
-def in_precision(block: nn.Module, dtype: torch.dtype) -> Block:
-    """A copy of a block with its matrices in `dtype`, but for the router, which stays in float32."""
-    made = copy.deepcopy(block)
-    for name, weight in made.named_parameters():
-        if weight.dim() > 1 and "router" not in name:
-            weight.data = weight.data.to(dtype)
-    return cast(Block, made)
-
-
 @register("moe-decoder")
 class MoEDecoder(nn.Module):
     """Decoder-only sparse forecaster; see the module's docstring."""
@@ -106,6 +74,16 @@ class MoEDecoder(nn.Module):
     sign_symmetric = True
     gains_from_views = True
     added_to_config = frozenset({"copy_gates"})
+    PARTS = MappingProxyType(
+        {
+            "head": r"^(head|norm|gates)\.",
+            "router": r"\.router\.",
+            "norms": r"norm",
+            "experts": r"\.experts\.(up|down)$",
+            "matrices": r"\.(qkv|out|shared_up|shared_down)\.weight$",
+            "layers": r"^blocks\.\d+\.(attention|experts)$",
+        }
+    )
 
     def __init__(self, config: MoEDecoderConfig):
         super().__init__()
@@ -237,11 +215,48 @@ class MoEDecoder(nn.Module):
             produced.append(self._one_pass(values, observed, patches))
         return torch.cat(produced, 1)[:, :horizon]
 
+    def quantiles(self, batch: Batch, horizon: int) -> Tensor:
+        """What `predict` says of a horizon of one pass, with gradients in the weights and in the values; (B, H, Q)."""
+        patches = -(-horizon // self.patch)
+        if patches > self.config.max_ahead:
+            raise ValueError(f"horizon {horizon} is beyond one pass of {self.config.max_ahead * self.patch} steps")
+        values, observed = self._in_patches(batch.values), self._in_patches(batch.observed)
+        boundaries = default_boundaries(values.shape[1])
+        made = decoder_inputs(self.config.layout, values, observed, boundaries, patches - 1)
+        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            squashed = self(made.channels, made.bias)[0][:, -patches:].clamp(-SQUASHED_LIMIT, SQUASHED_LIMIT)
+        scale = Scale(*(part[:, -patches:] for part in made.scale))
+        return unsquash(squashed, scale).flatten(1, 2)[:, :horizon]
+
+    def loss(self, batch: Batch, target: Tensor, counted: Tensor) -> Tensor:
+        """Pinball loss, in squashed units, of the steps after a batch, and of the patches of its context beside it.
+
+        target, counted  (B, H) in the units of the batch, of which one pass reaches the first max_ahead patches
+
+        The context's patches, each forecast from those before it, keep a few windows from bending the model to them.
+        """
+        values, observed = self._in_patches(batch.values), self._in_patches(batch.observed)
+        steps = min(target.shape[1], self.config.max_ahead * self.patch)
+        patches, spare = -(-steps // self.patch), -steps % self.patch
+        after = F.pad(target[:, :steps], (0, spare)).unflatten(1, (-1, self.patch))
+        known = F.pad(counted[:, :steps], (0, spare)).unflatten(1, (-1, self.patch))
+        made = self.inputs(values, observed, default_boundaries(values.shape[1]), ahead=patches - 1)
+        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            quantiles = self(made.channels, made.bias)[0]
+        wanted = squash(torch.cat([values[:, 1:], after], 1), made.scale).clamp(-FURTHEST_TARGET, FURTHEST_TARGET)
+        counts = torch.cat([observed[:, 1:], known], 1) & (made.scale.usable & (made.scale.seen >= 3))[..., None]
+        each = pinball(wanted, quantiles, wanted.new_tensor(self.levels))
+        ahead = weighted_mean(each[:, -patches:], counts[:, -patches:])
+        total: Tensor = ahead + CONTEXT_SHARE * weighted_mean(each[:, :-patches], counts[:, :-patches])
+        return total
+
+    def _in_patches(self, steps: Tensor) -> Tensor:
+        """(B, C) -> (B, N, P), padded on the left."""
+        return F.pad(steps, (-steps.shape[1] % self.patch, 0)).unflatten(1, (-1, self.patch))
+
     def _one_pass(self, values: Tensor, observed: Tensor, patches: int, mirrored: bool = False) -> Tensor:
         """Quantiles (B, patches * P, Q) of the next patches from one pass over (B, C) values."""
-        missing = -values.shape[1] % self.patch
-        values = F.pad(values, (missing, 0)).unflatten(1, (-1, self.patch))
-        observed = F.pad(observed, (missing, 0)).unflatten(1, (-1, self.patch))
+        values, observed = self._in_patches(values), self._in_patches(observed)
         boundaries = default_boundaries(values.shape[1])
         made = self.inputs(values, observed, boundaries, ahead=patches - 1)
         if mirrored:

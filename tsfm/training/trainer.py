@@ -26,11 +26,11 @@ from tsfm.errors import DataError
 from tsfm.kernels import choose_precision, keep_freed_memory
 from tsfm.models.moe_decoder import MoEDecoder, MoEDecoderConfig
 from tsfm.nn.lags import FIRST_BOUNDARY
+from tsfm.nn.losses import pinball, weighted_mean
 from tsfm.nn.masking import contiguous_masks
 from tsfm.nn.moe import SparseExperts, rebalance
 from tsfm.nn.scaling import squash
 from tsfm.training.checkpoint import load_state, save_state, under_prefix, with_prefix, write_text
-from tsfm.training.losses import pinball, weighted_mean
 from tsfm.training.optimizer import NorMuonAdamW, rate_factor
 
 # B windows, N tokens, P patch length, Q quantile levels.
