@@ -247,12 +247,12 @@ class MoEDecoder(nn.Module):
         counts = torch.cat([observed[:, 1:], known], 1) & (made.scale.usable & (made.scale.seen >= 3))[..., None]
         each = pinball(wanted, quantiles, wanted.new_tensor(self.levels))
         ahead = weighted_mean(each[:, -patches:], counts[:, -patches:])
-        total: Tensor = ahead + CONTEXT_SHARE * weighted_mean(each[:, :-patches], counts[:, :-patches])
-        return total
+        return ahead + CONTEXT_SHARE * weighted_mean(each[:, :-patches], counts[:, :-patches])
 
     def _in_patches(self, steps: Tensor) -> Tensor:
         """(B, C) -> (B, N, P), padded on the left."""
-        return F.pad(steps, (-steps.shape[1] % self.patch, 0)).unflatten(1, (-1, self.patch))
+        patches: Tensor = F.pad(steps, (-steps.shape[1] % self.patch, 0)).unflatten(1, (-1, self.patch))
+        return patches
 
     def _one_pass(self, values: Tensor, observed: Tensor, patches: int, mirrored: bool = False) -> Tensor:
         """Quantiles (B, patches * P, Q) of the next patches from one pass over (B, C) values."""
