@@ -29,7 +29,7 @@ from tsfm.options import (
     check_size,
     whole_number,
 )
-from tsfm.panel import Panel, Repair
+from tsfm.panel import Panel, told_once
 from tsfm.prediction import Forecast, Provenance
 from tsfm.views import NAMES, averaged_quantiles
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 SHOWN = 10
-FEW = 3
 
 
 class Forecaster:
@@ -267,25 +266,6 @@ def check_ahead(panel: Panel, horizon: int) -> None:
                     f"future[{name!r}] of series {series_id!r} is known for {len(row)} steps and the horizon is "
                     f"{horizon}; give {horizon} values, or horizon={len(row)}"
                 )
-
-
-def told_once(repairs: Sequence[Repair]) -> list[str]:
-    """Messages of repairs; those of one kind that differ in the series alone, or in its counts, are told of the first.
-
-    So that a thousand series read from text do not hide the one that has gaps.
-    """
-    groups: dict[str, list[Repair]] = {}
-    for repair in repairs:
-        groups.setdefault(repair.kind, []).append(repair)
-    found = []
-    for same in groups.values():
-        others = len({repair.series_id for repair in same}) - 1
-        messages = list(dict.fromkeys(repair.message for repair in same))
-        if others < FEW:
-            found += messages
-        else:
-            found.append(f"{messages[0]}; the like in {others:,} other series")
-    return found
 
 
 def never_negative(series: Floats) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 UNKNOWN_HORIZON = 64
+FEW = 3  # series with the same repair that are told one by one
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Panel:
     past_covariates    name -> n arrays (T_i,)
     future_covariates  name -> n arrays (H,)
     static             name -> n values
+    categories         covariate of words -> its words; its values are positions among them
     """
 
     ids: list[Hashable]
@@ -76,6 +78,7 @@ class Panel:
     past_covariates: dict[str, list[Floats]] | None = None
     future_covariates: dict[str, list[Floats]] | None = None
     static: dict[str, list[Any]] | None = None
+    categories: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -129,3 +132,22 @@ class Panel:
         if self.origin.give_back is None:
             return dict(zip(self.ids, arrays, strict=True))
         return self.origin.give_back(self, list(arrays))
+
+
+def told_once(repairs: Sequence[Repair]) -> list[str]:
+    """Messages of repairs; those of one kind that differ in the series alone, or in its counts, are told of the first.
+
+    So that a thousand series read from text do not hide the one that has gaps.
+    """
+    groups: dict[str, list[Repair]] = {}
+    for repair in repairs:
+        groups.setdefault(repair.kind, []).append(repair)
+    found = []
+    for same in groups.values():
+        others = len({repair.series_id for repair in same}) - 1
+        messages = list(dict.fromkeys(repair.message for repair in same))
+        if others < FEW:
+            found += messages
+        else:
+            found.append(f"{messages[0]}; the like in {others:,} other series")
+    return found

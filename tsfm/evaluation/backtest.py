@@ -18,7 +18,7 @@ from tsfm.evaluation.backtest_text import UNSCALED
 from tsfm.evaluation.backtest_windows import Windows, cut, usual_count
 from tsfm.evaluation.contenders import Contender, contender
 from tsfm.evaluation.metrics import LEVELS
-from tsfm.forecaster import Forecaster, told_once
+from tsfm.forecaster import Forecaster
 from tsfm.inference import longest_context
 from tsfm.loading import DEFAULT_MODEL
 from tsfm.options import (
@@ -30,7 +30,7 @@ from tsfm.options import (
     check_size,
     whole_number,
 )
-from tsfm.panel import Floats, Panel
+from tsfm.panel import Floats, Panel, told_once
 from tsfm.prediction import count
 from tsfm.progress import Progress
 
