@@ -179,8 +179,8 @@ def test_future_and_static_covariates_are_carried_by_series():
 
 
 def test_covariates_may_be_dicts():
-    panel = to_panel({"a": X, "b": X}, future={"promo": [0, 1, 0]}, static={"size": [1, 2]})
-    assert len(panel.future_covariates["promo"]) == 2
+    panel = to_panel({"a": X, "b": X}, future={"promo": [[0, 1, 0], [1, 0, 0]]}, static={"size": [1, 2]})
+    assert [values.tolist() for values in panel.future_covariates["promo"]] == [[0, 1, 0], [1, 0, 0]]
     assert panel.static == {"size": [1, 2]}
     assert to_panel({"a": X, "b": X}, static={"b": "small", "a": "big"}).static == {"static": ["big", "small"]}
 

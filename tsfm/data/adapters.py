@@ -18,6 +18,7 @@ import pandas as pd
 
 from tsfm.data.arrays import is_tensor, to_array
 from tsfm.data.columns import TIME_NAMES
+from tsfm.data.covariate_columns import are_names, name_columns
 from tsfm.data.covariates import attach
 from tsfm.data.frames import take_frame, take_series
 from tsfm.data.giving_back import give_back
@@ -45,6 +46,7 @@ def to_panel(
     time: Any = None,
     target: Any = None,
     freq: Any = None,
+    past: Any = None,
     future: Any = None,
     static: Any = None,
     errors: str = "raise",
@@ -53,19 +55,37 @@ def to_panel(
 
     id, time, target   names of columns (or keys of rows) where they are not the usual ones
     freq               the frequency, where it cannot be seen in the stamps or is wrong there
-    future, static     covariates known ahead, and one value a series: carried along, checked for length and ids
+    past               names of the columns that are known up to now
+    future, static     covariates known ahead, and one value a series: names of columns, or values (data/covariates.py)
     errors             "raise": one `DataError` that lists every bad series; "skip": leave them out, in `.skipped`
     """
     if errors not in ("raise", "skip"):
         raise DataError(f"errors={errors!r} is no choice; it is 'raise' or 'skip'")
+    named = name_columns(past, future, static)
     if isinstance(data, Panel):
-        return data
+        return _with_covariates(data, future, static)
     intake = Intake()
-    given = {"id": id, "time": time, "target": target}
+    roles = {"past": named.past or None, "future": named.future or None, "static": named.static or None}
+    given = {"id": id, "time": time, "target": target, **roles}
     origin = _take(data, given, None if freq is None else parse_frequency(freq), intake)
+    read = origin.details.pop("covariates", None)
+    if named.all and read is None:
+        raise DataError(
+            f"{named.all[0]!r} names a covariate, and rows that hold a whole series each have none that is read; give "
+            "a long frame with a row a step"
+        )
     panel = intake.panel(replace(origin, give_back=give_back), errors)
-    attach(panel, future, static)
+    attach(panel, future, static, read)
     return panel
+
+
+def _with_covariates(panel: Panel, future: Any, static: Any) -> Panel:
+    """A panel that is one already, and what is given beside it."""
+    if all(given is None or are_names(given) for given in (future, static)):
+        return panel
+    joined = replace(panel, categories={name: list(words) for name, words in panel.categories.items()})
+    attach(joined, future, static)
+    return joined
 
 
 def _take(data: Any, given: dict[str, Any], freq: Frequency | None, intake: Intake) -> Origin:

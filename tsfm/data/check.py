@@ -36,6 +36,8 @@ REMEDIES = {
     "irregular": "resample to a regular step, such as frame.resample('D').sum(), or pass freq=",
     "frequency": "pass freq= as the stamps have it",
     "shape": "where the rows are one series, give data[:, 0]",
+    "ahead": "nothing, if the target of those rows is still to come",
+    "missing covariates": "nothing, if they are truly unknown; where missing means zero, fillna(0)",
     "covariates": "nothing, if they are not to be forecast; else pass target=, one name or a list of names",
 }
 

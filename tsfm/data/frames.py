@@ -1,6 +1,7 @@
 """Frames and series of pandas become a panel; what is needed to give the same kind back goes into the origin."""
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from tsfm.data.arrays import to_array, to_floats
 from tsfm.data.clocks import Clock, Ticks
 from tsfm.data.columns import Roles, find_roles
+from tsfm.data.covariate_columns import Named, ReadColumns, read_columns, without
 from tsfm.data.intake import Intake
 from tsfm.data.repairs import series_name
 from tsfm.data.rows import is_nested, take_rows
@@ -93,12 +95,16 @@ def take_frame(frame: pd.DataFrame, given: dict[str, Any], freq: Frequency | Non
     if isinstance(frame.index, pd.MultiIndex):
         levels = list(frame.index.names)
         frame, given = _flatten(frame, given)
-    roles = find_roles(frame, given["id"], given["time"], given["target"])
+    named = Named(*(tuple(given.get(role) or ()) for role in ("past", "future", "static")))
+    bare = without(frame, named, given) if named.all else frame
+    roles = find_roles(bare, given["id"], given["time"], given["target"])
     if roles.target is not None and is_nested(frame[roles.target]):
         return take_rows(frame.to_dict("records"), _with_roles(given, roles), freq, intake, family="nested")
     if roles.series is not None:
-        return _take_wide_frame(frame, roles, freq, intake)
-    return _take_long_frame(frame, roles, freq, intake, levels)
+        origin, read = _take_wide_frame(frame, roles, freq, intake, named, isinstance(given["target"], list))
+    else:
+        origin, read = _take_long_frame(frame, roles, freq, intake, levels, named)
+    return replace(origin, details={**origin.details, "covariates": read}) if named.all else origin
 
 
 def _with_roles(given: dict[str, Any], roles: Roles) -> dict[str, Any]:
@@ -117,10 +123,14 @@ def _flatten(frame: pd.DataFrame, given: dict[str, Any]) -> tuple[pd.DataFrame, 
     return flat, {**given, "id": given["id"] or names[0], "time": given["time"] or names[1]}
 
 
-def _take_wide_frame(frame: pd.DataFrame, roles: Roles, freq: Frequency | None, intake: Intake) -> Origin:
+def _take_wide_frame(
+    frame: pd.DataFrame, roles: Roles, freq: Frequency | None, intake: Intake, named: Named, told: bool
+) -> tuple[Origin, ReadColumns]:
+    """File a series a column; `told` where a person named them, so that the covariates beside them belong to all."""
     ids: list[Hashable] = list(roles.series or [])
-    details: dict[str, Any] = {"columns": frame.columns, "index_name": frame.index.name}
+    details: dict[str, Any] = {"columns": frame.columns, "index_name": frame.index.name, "shared": told}
     origin = Origin("wide", time=roles.time, details=details)
+    read = _shared_columns(frame, named, ids, told, intake)
     if roles.time is not None:
         owner = "the frame" if len(ids) > 1 else series_name(ids[0])
         clock, ticks, note = read_times(frame[roles.time], roles.time, lambda row: owner)
@@ -132,16 +142,33 @@ def _take_wide_frame(frame: pd.DataFrame, roles: Roles, freq: Frequency | None, 
     if clock.kind == "none":
         for series_id, raw in zip(ids, raws, strict=True):
             intake.add_raw(series_id, raw, untimed(len(frame), freq))
-        return origin
-    take_wide(ids, clock, ticks, [to_floats(raw) for raw in raws], raws, freq, intake)
+        intake.past = {name: [column] * len(intake.ids) for name, column in read.moving.items()}
+        return origin, read
+    take_wide(ids, clock, ticks, [to_floats(raw) for raw in raws], raws, freq, intake, read.moving)
     if len(frame) == 1 and freq is None:
         borrow_frequency(intake, list(range(len(intake.ids))))
-    return origin
+    return origin, read
+
+
+def _shared_columns(frame: pd.DataFrame, named: Named, ids: list[Hashable], told: bool, intake: Intake) -> ReadColumns:
+    """The named columns of a wide frame, which belong to all its series: so a person must have named those."""
+    if named.all and len(ids) > 1 and not told:
+        shown = ", ".join(repr(series_id) for series_id in ids[:3]) + (", ..." if len(ids) > 3 else "")
+        raise DataError(
+            f"{named.all[0]!r} is to be a covariate of a wide frame, where every other column is a series; say which "
+            f"are to be forecast, all with the same covariates: target=[{shown}]"
+        )
+    read = read_columns(frame, named, ids[:1], np.zeros(len(frame), dtype=np.int64))
+    read.static = {name: dict.fromkeys(ids, values[ids[0]]) for name, values in read.static.items()}
+    if named.all and len(ids) > 1:
+        text = f"{', '.join(map(repr, named.all))} of the frame are covariates of each of its {len(ids)} series"
+        intake.repairs.append(Repair(ids[0], "covariates", len(frame), text))
+    return read
 
 
 def _take_long_frame(
-    frame: pd.DataFrame, roles: Roles, freq: Frequency | None, intake: Intake, levels: list[Any]
-) -> Origin:
+    frame: pd.DataFrame, roles: Roles, freq: Frequency | None, intake: Intake, levels: list[Any], named: Named
+) -> tuple[Origin, ReadColumns]:
     ids, codes = _series_of_rows(frame, roles)
 
     def owner(row: int) -> str:
@@ -149,6 +176,7 @@ def _take_long_frame(
 
     raw = to_array(frame[roles.target])
     column = to_floats(raw)
+    read = read_columns(frame, named, ids, codes)
     extra = {str(name): to_floats(frame[name]).values for name in roles.extra}
     origin = Origin("long", roles.id, roles.time, roles.target, details={"levels": levels, "time_in_index": False})
     if roles.time is None and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex):
@@ -163,7 +191,7 @@ def _take_long_frame(
         clock, ticks, note = Clock("none"), _positions(codes), ""
     else:
         clock, ticks, note = read_times(times, roles.time if roles.time is not None else "index", owner)
-    beside = [name for name in frame.columns if name not in (roles.id, roles.time, roles.target)]
+    beside = [name for name in frame.columns if name not in (roles.id, roles.time, roles.target, *named.all)]
     if beside:
         more = f" and {len(beside) - 8} more" if len(beside) > 8 else ""
         text = f"only {roles.target!r} is forecast, and no forecast uses {', '.join(map(repr, beside[:8]))}{more}" + (
@@ -175,10 +203,11 @@ def _take_long_frame(
         intake.repairs += [Repair(i, "time", n, f"{series_name(i)}: {note}") for i, n in zip(ids, counts, strict=True)]
     if roles.id is not None:
         origin.details["id_dtype"] = frame[roles.id].dtype
-    take_long(Long(ids, codes, clock, ticks, column, raw, extra), None if clock.kind == "none" else freq, intake)
+    table = Long(ids, codes, clock, ticks, column, raw, {**extra, **read.moving}, frozenset(read.moving))
+    take_long(table, None if clock.kind == "none" else freq, intake)
     if clock.kind == "none":
         intake.index = [TimeIndex(clock, freq, 0, index.length) for index in intake.index]
-    return origin
+    return origin, read
 
 
 def _series_of_rows(frame: pd.DataFrame, roles: Roles) -> tuple[list[Hashable], Ticks]:

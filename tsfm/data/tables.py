@@ -6,8 +6,9 @@ is most common in the panel.
 """
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Long:
 
     raw      the target as it came, for messages
     extra    numeric columns beside the target, by name
+    named    those that a person named, whose values may not contradict each other
     """
 
     ids: list[Hashable]
@@ -41,6 +43,7 @@ class Long:
     column: Column
     raw: Any
     extra: dict[str, Floats] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
 
 
 def take_long(table: Long, freq: Frequency | None, intake: Intake) -> None:
@@ -70,7 +73,7 @@ def take_long(table: Long, freq: Frequency | None, intake: Intake) -> None:
             _file(intake, series_id, values[rows], index, {name: column[rows] for name, column in extra.items()})
         else:
             stacked = np.stack([values[rows], *(column[rows] for column in extra.values())], axis=1)
-            _take_one(intake, series_id, ticks[rows], stacked, list(extra), table.clock, freq)
+            _take_one(intake, series_id, ticks[rows], stacked, list(extra), table, freq)
         if counts[i] <= 2 and intake.ids and intake.ids[-1] == series_id:
             short.append(len(intake.ids) - 1)
     if freq is None:
@@ -78,11 +81,21 @@ def take_long(table: Long, freq: Frequency | None, intake: Intake) -> None:
 
 
 def take_wide(
-    ids: list[Hashable], clock: Clock, ticks: Ticks, columns: list[Column], raws: list[Any], freq: Any, intake: Intake
+    ids: list[Hashable],
+    clock: Clock,
+    ticks: Ticks,
+    columns: list[Column],
+    raws: list[Any],
+    freq: Any,
+    intake: Intake,
+    extra: Mapping[str, Floats] = MappingProxyType({}),
 ) -> None:
-    """File series that share their stamps."""
+    """File series that share their stamps, and the covariates `extra` that all of them share."""
     name = series_name(ids[0]) if len(ids) == 1 else "every series"
-    laid = lay(name, ticks, np.stack([column.values for column in columns], axis=1), clock, freq)
+    values = np.stack([*(column.values for column in columns), *extra.values()], axis=1)
+    laid = lay(name, ticks, values, clock, freq)
+    _refuse_conflicts(name, laid.conflicts, dict(enumerate(extra, len(ids))))
+    beside = {column: np.ascontiguousarray(laid.values[:, i]) for i, column in enumerate(extra, len(ids))}
     for i, series_id in enumerate(ids):
         raw = raws[i]
         problem = complaint(
@@ -95,14 +108,16 @@ def take_wide(
             continue
         intake.note_parsed(series_id, columns[i].parsed)
         intake.repairs += [Repair(series_id, *repair) for repair in laid.repairs]
-        intake.add(series_id, np.ascontiguousarray(laid.values[:, i]), laid.index)
+        _file(intake, series_id, np.ascontiguousarray(laid.values[:, i]), laid.index, beside)
 
 
 def _take_one(
-    intake: Intake, series_id: Hashable, ticks: Ticks, stacked: Floats, names: list[str], clock: Clock, freq: Any
+    intake: Intake, series_id: Hashable, ticks: Ticks, stacked: Floats, names: list[str], table: Long, freq: Any
 ) -> None:
     try:
-        laid = lay(series_name(series_id), ticks, stacked, clock, freq)
+        laid = lay(series_name(series_id), ticks, stacked, table.clock, freq)
+        named = {k: name for k, name in enumerate(names, 1) if name in table.named}
+        _refuse_conflicts(series_name(series_id), laid.conflicts, named)
     except DataError as error:
         intake.problems[series_id] = str(error)
         return
@@ -112,6 +127,13 @@ def _take_one(
     intake.repairs += [Repair(series_id, *repair) for repair in laid.repairs]
     columns = np.ascontiguousarray(laid.values.T)
     _file(intake, series_id, columns[0], laid.index, dict(zip(names, columns[1:], strict=True)))
+
+
+def _refuse_conflicts(name: str, conflicts: dict[int, str], columns: dict[int, str]) -> None:
+    """Refuse repeated rows that differ in a covariate that was named."""
+    for k, column in columns.items():
+        if k in conflicts:
+            raise DataError(f"column {column!r} of {name} {conflicts[k]}")
 
 
 def _file(intake: Intake, series_id: Hashable, values: Floats, index: TimeIndex, extra: dict[str, Floats]) -> None:
