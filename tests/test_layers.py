@@ -29,6 +29,7 @@ ROOT_MODULES = {
         "tabular",
     },
     "forecaster": {
+        "adapter_files",
         "forecaster",
         "batching",
         "catalogue",

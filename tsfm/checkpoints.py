@@ -14,7 +14,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from tsfm.errors import DataError, UnknownName
 from tsfm.packing import pack, unpack
 
 FORMAT = 1
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, BASE = "config.json", "model.safetensors", "base"
 
 
 def embedded() -> dict[str, Path]:
@@ -52,6 +53,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / CONFIG} is not valid JSON ({error}); save the model again") from None
     missing = [key for key in ("architecture", "format", "config", "weights") if key not in card]
+    if "adapter" in card:
+        missing += [f"base.{key}" for key in ("name", "sha256") if key not in card.get("base", {})]
     if missing:
         raise DataError(f"{folder / CONFIG} has no {', '.join(missing)}; save the model again with `Forecaster.save`")
     if card["format"] != FORMAT:
@@ -85,6 +88,8 @@ def as_tuples(value: Any) -> Any:
 def read(folder: Path) -> tuple[Any, dict[str, Any]]:
     """Return the model of a folder, in float32 and ready to predict, and its config.json."""
     card = read_card(folder)
+    if "adapter" in card:
+        raise DataError(f"folder {folder} holds an adapter, a change of another model; tsfm.load reads both")
     try:
         model = build(card["architecture"], card["config"])
     except UnknownName as error:
@@ -111,6 +116,8 @@ def fingerprint_file(card: Mapping[str, Any], folder: Path | None) -> Path | Non
     if not entry:
         return None
     places = [*([folder, folder.parent] if folder else []), Path(str(files("tsfm") / "pretrained"))]
+    if folder and "base" in card:
+        places += [place for base in base_folders(card, folder) for place in (base, base.parent)]
     paths = [place / Path(entry["file"]).name for place in places]
     return next((path for path in paths if path.is_file() and sha256(path) == entry["sha256"]), None)
 
@@ -120,6 +127,17 @@ def write(model: Any, card: Mapping[str, Any], folder: Path, fingerprints: Path 
 
     A copy of the file `fingerprints` goes with it, unless the same file lies beside the folder.
     """
+    with replacing(folder) as fresh:
+        content = {**card, "weights": write_weights(model, card, fresh / WEIGHTS)}
+        (fresh / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
+        if fingerprints is not None and not same_content(fingerprints, folder.parent / fingerprints.name):
+            shutil.copyfile(fingerprints, fresh / fingerprints.name)
+    return folder
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of a new or an older checkpoint folder once the block has filled it."""
     if folder.exists() and not (folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))):
         raise DataError(f"{folder} exists and is not a checkpoint folder; give a new or an empty one")
     try:
@@ -130,16 +148,12 @@ def write(model: Any, card: Mapping[str, Any], folder: Path, fingerprints: Path 
     try:
         fresh = working / "new"
         fresh.mkdir()
-        content = {**card, "weights": write_weights(model, card, fresh / WEIGHTS)}
-        (fresh / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
-        if fingerprints is not None and not same_content(fingerprints, folder.parent / fingerprints.name):
-            shutil.copyfile(fingerprints, fresh / fingerprints.name)
+        yield fresh
         if folder.exists():
             folder.rename(working / "old")
         fresh.rename(folder)
     finally:
         shutil.rmtree(working)
-    return folder
 
 
 def write_weights(model: Any, card: Mapping[str, Any], path: Path) -> dict[str, str] | None:
@@ -159,6 +173,28 @@ def new_card(model: Any) -> dict[str, Any]:
         raise UnknownName(f"{type(model).__name__} is not registered; decorate it with @tsfm.register(name) to save it")
     config = dataclasses.asdict(model.config) if hasattr(model, "config") else {}
     return {"architecture": names[0], "format": FORMAT, "config": config, "weights": None}
+
+
+def whole(card: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """Return a card with what every checkpoint has, where the model was not loaded from one."""
+    return dict(card) if "architecture" in card else {**new_card(model), **card}
+
+
+def identity(card: Mapping[str, Any]) -> str:
+    """Return what tells the weights of a checkpoint from all others: the hash of its file.
+
+    Of an adapter, a hash of what it does, to which base, and of its file. "" where the weights were never saved.
+    """
+    found = str((card.get("weights") or {}).get("sha256", ""))
+    if "adapter" not in card or not found:
+        return found
+    return hashlib.sha256(json.dumps([card["adapter"], card["base"]["sha256"], found]).encode()).hexdigest()
+
+
+def base_folders(card: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Return where the base of an adapter may lie, the first place to look first."""
+    name = card["base"]["name"]
+    return list(dict.fromkeys([folder / BASE, embedded().get(name, (folder / name).resolve())]))
 
 
 def same_content(path: Path, other: Path) -> bool:

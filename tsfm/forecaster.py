@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from tsfm import checkpoints, quantile_curve
+from tsfm import adapter_files, checkpoints, quantile_curve
 from tsfm.batching import Context, crop
 from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError
 from tsfm.inference import Model, knots_for, longest_context, quantiles
+from tsfm.nn.adapters import AdapterConfig
 from tsfm.options import (
     DECILES,
     check_choice,
@@ -50,7 +52,10 @@ class Forecaster:
     card       the content of its config.json
     folder     that it was loaded from, if any
     precision  of its large matrix products, as torch names it
+    adapter    the change that its weights hold, and the base that it changes (tsfm/adapter_files.py)
     """
+
+    adapter: adapter_files.Adapter | None = None
 
     def __init__(
         self,
@@ -72,7 +77,7 @@ class Forecaster:
     @property
     def weight_hash(self) -> str:
         """sha256 of the weights file, "" where the model has no weights or they were never saved."""
-        return str((self.card.get("weights") or {}).get("sha256", ""))
+        return checkpoints.identity(self.card)
 
     def forecast(
         self,
@@ -172,16 +177,31 @@ class Forecaster:
             found = np.maximum(found, floor[:, None, None])
         return list(found)
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, standalone: bool = False) -> Path:
         """Write config.json and model.safetensors, from which `tsfm.load(folder)` gives the same forecasts.
 
         The folder appears complete or not at all. A checkpoint folder that is there already is replaced; anything
-        else in the way is a `DataError`.
+        else in the way is a `DataError`. A forecaster with an adapter writes the adapter, and the base is found by its
+        name or folder; `standalone` puts a copy of the base into it.
         """
         if not isinstance(folder, str | os.PathLike):
             raise DataError(f"folder={folder!r} is no path; give one such as 'my-model'")
-        card = self.card or checkpoints.new_card(self.model)
+        if self.adapter is not None:
+            return adapter_files.write(self, Path(folder), standalone)
+        card = checkpoints.whole(self.card, self.model)
         return checkpoints.write(self.model, card, Path(folder), checkpoints.fingerprint_file(card, self.folder))
+
+    def with_adapter(self, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> "Forecaster":
+        """Return this forecaster with a learned change folded into its weights, of which it shares the others."""
+        return adapter_files.adapted(self, config, tensors)
+
+    def merge(self) -> "Forecaster":
+        """Return the same forecaster without a memory of its base: its checkpoint holds all the weights."""
+        return adapter_files.merge(self)
+
+    def unmerge(self) -> "Forecaster":
+        """Return the forecaster that the adapter changed, as it was."""
+        return adapter_files.unmerge(self)
 
     def seen_in_training(
         self,

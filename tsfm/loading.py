@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from tsfm import kernels, registry
-from tsfm.checkpoints import CONFIG, WEIGHTS, build, embedded, new_card, read, weightless
+from tsfm import adapter_files, kernels, registry
+from tsfm.checkpoints import CONFIG, WEIGHTS, build, embedded, new_card, read, read_card, weightless
 from tsfm.errors import DataError, UnknownName
 from tsfm.forecaster import Forecaster
 from tsfm.options import DECILES, check_choice
@@ -19,11 +19,11 @@ DEFAULT_MODEL = "moe-decoder-tiny"
 PRECISIONS = ("auto", "fp32", "bf16")
 
 _loaded: dict[tuple[object, ...], Forecaster] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # an adapter loads its base while it holds it
 
 
 def load(name_or_folder: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Forecaster:
-    """Return the forecaster of a name (see `tsfm.list_models()`) or of a local checkpoint folder.
+    """Return the forecaster of a name (see `tsfm.list_models()`) or of a local checkpoint or adapter folder.
 
     device     "auto" takes an accelerator where there is one; else as torch names devices: "cpu", "cuda:1"
     precision  "fp32", "bf16", or "auto": what measures faster on this device within the accuracy promised
@@ -141,7 +141,10 @@ def stamp(folder: Path) -> tuple[object, ...]:
 
 
 def place(name: str, folder: Path | None, device: torch.device, precision: str) -> Forecaster:
-    """Read or build the model, and put it on its device in its precision."""
+    """Read or build the model, and put it on its device in its precision; an adapter goes on top of its base."""
+    if folder is not None and "adapter" in read_card(folder):
+        base = load(adapter_files.find_base(folder), device=str(device), precision=precision)
+        return adapter_files.read(folder, base)
     if folder is None:
         model = build(name, {})
         card = new_card(model)
