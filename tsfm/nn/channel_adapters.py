@@ -177,7 +177,7 @@ class ChannelAdapter(nn.Module):
     def distribution(self, latent: Tensor, moments: Moments | None = None) -> tuple[Tensor, Tensor | None]:
         """Mean of the channels, and the logarithm of their variance where the kind has one; (B, C, H) each."""
         rows = latent.transpose(1, 2).flatten(0, 1)  # (B * H, K)
-        decoded: Tensor = self.decoder(rows) if hasattr(self, "decoder") else rows
+        decoded = self.decoder(rows) if hasattr(self, "decoder") else rows
         logvar = None
         if self.config.kind == "lVAE":
             decoded, logvar = self.mu(decoded), self.fixed_logvar_tensor.expand(len(rows), -1)
@@ -194,7 +194,8 @@ class ChannelAdapter(nn.Module):
 
 def by_window(rows: Tensor, windows: int) -> Tensor:
     """Rows (B * L, K) as windows (B, K, L)."""
-    return rows.unflatten(0, (windows, -1)).transpose(1, 2)
+    made: Tensor = rows.unflatten(0, (windows, -1)).transpose(1, 2)
+    return made
 
 
 def hidden_layers(inputs: int, width: int, count: int) -> nn.Sequential:
