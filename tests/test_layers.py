@@ -35,6 +35,9 @@ ROOT_MODULES = {
         "catalogue",
         "checkpoints",
         "conditioning",
+        "covariate_features",
+        "covariate_head",
+        "covariate_models",
         "costs",
         "gluonts_predictor",
         "inference",
@@ -44,7 +47,9 @@ ROOT_MODULES = {
         "views",
     },
 }
-PACKAGES = {"kernels", "nn", "models", "data", "training", "evaluation", "scaling", "cli", "demo", "pretrained"}
+PACKAGES = {
+    *("kernels", "nn", "models", "data", "training", "evaluation", "finetuning", "scaling", "cli", "demo", "pretrained"),
+}
 
 # What each part may import beside itself. `api` is `import tsfm`, the public names.
 BELOW = {"errors", "registry", "core"}
@@ -60,8 +65,12 @@ MAY_IMPORT = {
     "forecaster": {*BELOW, "data", "kernels", "models", "nn", "pretrained"},
     "training": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "nn"},
     "evaluation": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "nn"},
+    "finetuning": {
+        *BELOW,
+        *("data", "datasets_registry", "forecaster", "kernels", "models", "nn", "training", "evaluation"),
+    },
     "scaling": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "training"},
-    "api": {*BELOW, "data", "datasets_registry", "forecaster", "training", "evaluation"},
+    "api": {*BELOW, "data", "datasets_registry", "forecaster", "training", "evaluation", "finetuning"},
     "cli": {*BELOW, *PACKAGES, "api", "datasets_registry", "forecaster"},
     "datasets_registry": set(),
 }

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from tsfm import checkpoints
 from tsfm.checkpoints import BASE, CONFIG, WEIGHTS, as_tuples, base_folders, fingerprint_file, identity, read_card
+from tsfm.covariate_head import HEAD, head_files
 from tsfm.errors import DataError
 from tsfm.nn.adapters import AdapterConfig, fold
 from tsfm.packing import pack
@@ -121,6 +122,8 @@ def fill(forecaster: "Forecaster", fresh: Path, final: Path, standalone: bool) -
     weights = {"dtype": "float32", "sha256": hashlib.sha256(content).hexdigest()}
     card = {**checkpoints.whole(forecaster.card, forecaster.model), "base": base, "weights": weights}
     (fresh / CONFIG).write_text(json.dumps(card, indent=2) + "\n")
+    for name, file in head_files(forecaster.head).items():
+        (fresh / name).write_bytes(file)
 
 
 def reference(base: "Forecaster", final: Path) -> dict[str, str] | None:
@@ -163,10 +166,10 @@ def put_base(base: "Forecaster", to: Path, final: Path, standalone: bool) -> Non
     fingerprints, there = fingerprint_file(base.card, base.folder), intact(base)
     if there is None:
         card = {**checkpoints.whole(base.card, base.model), "weights": {"dtype": "float32"}}
-        checkpoints.write(base.model, card, to, fingerprints)
+        checkpoints.write(base.model, card, to, fingerprints, head_files(base.head))
         return
-    for path in (there / CONFIG, there / WEIGHTS, fingerprints):
-        if path is not None:
+    for path in (there / CONFIG, there / WEIGHTS, there / HEAD, fingerprints):
+        if path is not None and path.is_file():
             shutil.copyfile(path, to / path.name)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -122,14 +123,23 @@ def fingerprint_file(card: Mapping[str, Any], folder: Path | None) -> Path | Non
     return next((path for path in paths if path.is_file() and sha256(path) == entry["sha256"]), None)
 
 
-def write(model: Any, card: Mapping[str, Any], folder: Path, fingerprints: Path | None = None) -> Path:
+def write(
+    model: Any,
+    card: Mapping[str, Any],
+    folder: Path,
+    fingerprints: Path | None = None,
+    beside: Mapping[str, bytes] = MappingProxyType({}),
+) -> Path:
     """Write a checkpoint folder that appears complete or not at all; one that is there already is replaced.
 
-    A copy of the file `fingerprints` goes with it, unless the same file lies beside the folder.
+    A copy of the file `fingerprints` goes with it, unless the same file lies beside the folder; `beside` are further
+    files by name.
     """
     with replacing(folder) as fresh:
         content = {**card, "weights": write_weights(model, card, fresh / WEIGHTS)}
         (fresh / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
+        for name, file in beside.items():
+            (fresh / name).write_bytes(file)
         if fingerprints is not None and not same_content(fingerprints, folder.parent / fingerprints.name):
             shutil.copyfile(fingerprints, fresh / fingerprints.name)
     return folder

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tsfm import adapter_files, checkpoints, quantile_curve
 from tsfm.batching import Context, crop
+from tsfm.covariate_head import CovariateHead, check_ahead, head_files, headed, roles_of
 from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError
 from tsfm.inference import Model, knots_for, longest_context, quantiles
@@ -53,9 +54,11 @@ class Forecaster:
     folder     that it was loaded from, if any
     precision  of its large matrix products, as torch names it
     adapter    the change that its weights hold, and the base that it changes (tsfm/adapter_files.py)
+    head       what covariates do to its forecasts of frames; `predict_arrays` has none (tsfm/covariate_head.py)
     """
 
     adapter: adapter_files.Adapter | None = None
+    head: CovariateHead | None = None
 
     def __init__(
         self,
@@ -111,8 +114,11 @@ class Forecaster:
         whole_number(seed, "seed", 0, "seed=0")
         longest = longest_context(self.model, check_optional(context, "context", "context=512"))
 
-        panel = to_panel(data, id=id, time=time, target=target, freq=freq, future=future, static=static, errors=errors)
+        given = roles_of(self.head, future, static)
+        panel = to_panel(data, id=id, time=time, target=target, freq=freq, **given, errors=errors)
         steps = panel.default_horizon() if horizon is None else horizon
+        if self.head is not None:
+            self.head.check(panel)
         check_ahead(panel, steps)
         panel, contexts, skipped = crop_panel(panel, longest, errors)
         knots = knots_for(self.model, levels)
@@ -121,6 +127,8 @@ class Forecaster:
         values = ask(
             self.model, self.device, contexts, steps, panel.season, knots, batch_size=batch_size, progress=progress
         )
+        if self.head is not None and values:
+            values = self.head.applied(panel, values, knots)
         clipped = [clip == "auto" and never_negative(series) for series in panel.values]
         provenance = Provenance(
             model=self.name,
@@ -128,7 +136,7 @@ class Forecaster:
             context=max((len(one.values) for one in contexts), default=0),
             transforms=self._transforms(panel, longest, any(clipped), effort),
             defaults={} if horizon is not None else {"horizon": steps},
-            warnings=self._warnings(panel, {"future": future, "static": static}, effort, context),
+            warnings=self._warnings(panel, steps, {"future": future, "static": static}, effort, context),
             precision=self.precision,
             device=str(self.device),
         )
@@ -189,7 +197,12 @@ class Forecaster:
         if self.adapter is not None:
             return adapter_files.write(self, Path(folder), standalone)
         card = checkpoints.whole(self.card, self.model)
-        return checkpoints.write(self.model, card, Path(folder), checkpoints.fingerprint_file(card, self.folder))
+        fingerprints = checkpoints.fingerprint_file(card, self.folder)
+        return checkpoints.write(self.model, card, Path(folder), fingerprints, head_files(self.head))
+
+    def with_head(self, head: CovariateHead | None) -> "Forecaster":
+        """Return this forecaster with a covariate head, or without one."""
+        return headed(self, head)
 
     def with_adapter(self, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> "Forecaster":
         """Return this forecaster with a learned change folded into its weights, of which it shares the others."""
@@ -237,6 +250,7 @@ class Forecaster:
             "location subtracted and a power of two divided out in float64": not double,
             "a power of two divided out": double,
             NAMES: self._has_views(effort),
+            "shifted by what the covariates say": self.head is not None,
             "averaged over both signs": bool(getattr(self.model, "sign_symmetric", False)),
             "nothing below 0 where all the history is >= 0": clipped,
         }
@@ -245,6 +259,7 @@ class Forecaster:
     def _warnings(
         self,
         panel: Panel,
+        steps: int,
         covariates: Mapping[str, Any],
         effort: str,
         context: int | None,
@@ -253,8 +268,9 @@ class Forecaster:
         if len(found) > SHOWN:
             found[SHOWN:] = [f"{len(found) - SHOWN} more kinds of repairs of the data; tsfm.check(data) lists them"]
         for name, given in covariates.items():
-            if given is not None:
+            if given is not None and not (self.head and self.head.names(name)):
                 found.append(f"model {self.name!r} does not use {name}=; the forecast is the same without it")
+        found += self.head.notes(panel, steps) if self.head else []
         longest = self.model.max_context
         if context is not None and longest is not None and context > longest:
             found.append(f"model {self.name!r} reads {longest} steps at most, fewer than context={context}")
@@ -275,17 +291,6 @@ def crop_panel(panel: Panel, longest: int | None, errors: str) -> tuple[Panel, l
     if bad and errors == "raise":
         raise DataError("\n".join(bad.values()))
     return panel.take(kept) if bad else panel, contexts, {**panel.skipped, **bad}
-
-
-def check_ahead(panel: Panel, horizon: int) -> None:
-    """Refuse covariates known for fewer steps than are to be forecast."""
-    for name, rows in (panel.future_covariates or {}).items():
-        for series_id, row in zip(panel.ids, rows, strict=True):
-            if len(row) < horizon:
-                raise DataError(
-                    f"future[{name!r}] of series {series_id!r} is known for {len(row)} steps and the horizon is "
-                    f"{horizon}; give {horizon} values, or horizon={len(row)}"
-                )
 
 
 def never_negative(series: Floats) -> bool:

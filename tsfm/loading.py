@@ -10,6 +10,7 @@ import torch
 
 from tsfm import adapter_files, kernels, registry
 from tsfm.checkpoints import CONFIG, WEIGHTS, build, embedded, new_card, read, read_card, weightless
+from tsfm.covariate_head import read_head
 from tsfm.errors import DataError, UnknownName
 from tsfm.forecaster import Forecaster
 from tsfm.options import DECILES, check_choice
@@ -144,7 +145,7 @@ def place(name: str, folder: Path | None, device: torch.device, precision: str) 
     """Read or build the model, and put it on its device in its precision; an adapter goes on top of its base."""
     if folder is not None and "adapter" in read_card(folder):
         base = load(adapter_files.find_base(folder), device=str(device), precision=precision)
-        return adapter_files.read(folder, base)
+        return with_its_head(adapter_files.read(folder, base), folder)
     if folder is None:
         model = build(name, {})
         card = new_card(model)
@@ -157,6 +158,13 @@ def place(name: str, folder: Path | None, device: torch.device, precision: str) 
         dtype = kernels.choose_precision(device, precision)
         model.set_precision(dtype)
     shown = name if folder is None or name in embedded() else str(folder)
-    return Forecaster(
+    made = Forecaster(
         model, shown, device=device, precision=str(dtype).removeprefix("torch."), card=card, folder=folder
     )
+    return with_its_head(made, folder)
+
+
+def with_its_head(made: Forecaster, folder: Path | None) -> Forecaster:
+    """The forecaster with the covariate head that its folder holds, if it does."""
+    made.head = read_head(made.card, folder) if folder is not None else None
+    return made

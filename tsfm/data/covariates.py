@@ -216,7 +216,7 @@ def _numbers(panel: Panel, name: str, columns: list[Any]) -> list[Floats]:
     words = panel.categories.get(name)
     values, found = read_values(joined, name) if words is None else (code_words(joined, words), words)
     if words is None and found is not None:
-        if history is not None:
+        if history is not None and any((~np.isnan(column)).any() for column in history):
             raise DataError(f"{name!r} is words in future= ({found[0]!r}) and numbers in the data; write both alike")
         panel.categories[name] = found
     split = np.split(values, np.cumsum(lengths)[:-1])
