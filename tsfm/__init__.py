@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tsfm.evaluation.backtest_report import Backtest as Backtest
     from tsfm.evaluation.runner import evaluate as evaluate
     from tsfm.evaluation.scoreboard import Scoreboard as Scoreboard
+    from tsfm.finetuning.finetune import finetune as finetune
+    from tsfm.finetuning.result import FineTuned as FineTuned
     from tsfm.forecaster import Forecaster as Forecaster
     from tsfm.loading import forecast as forecast
     from tsfm.loading import load as load
@@ -40,6 +42,7 @@ _HOMES = {
     "CheckReport": "tsfm.data.report",
     "DataError": "tsfm.errors",
     "Estimate": "tsfm.costs",
+    "FineTuned": "tsfm.finetuning.result",
     "Forecast": "tsfm.prediction",
     "Forecaster": "tsfm.forecaster",
     "MissingDependency": "tsfm.errors",
@@ -51,6 +54,7 @@ _HOMES = {
     "check": "tsfm.data.check",
     "Scoreboard": "tsfm.evaluation.scoreboard",
     "estimate": "tsfm.costs",
+    "finetune": "tsfm.finetuning.finetune",
     "evaluate": "tsfm.evaluation.runner",
     "forecast": "tsfm.loading",
     "list_datasets": "tsfm.data.listing",

@@ -1,0 +1,95 @@
+"""`tsfm finetune`: a CSV or parquet file in, a model that forecasts it better out, or the honest word that none does."""
+
+import time as clock
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tsfm.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tsfm.finetuning.result import FineTuned
+
+Columns = Annotated[list[str] | None, typer.Option()]
+
+
+def finetune(
+    data: Annotated[Path, typer.Argument(help="CSV or parquet file, wide or long, or a Monash .tsf file.")],
+    horizon: Annotated[int, typer.Option(help="Steps ahead that matter to you.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the model and its report; <file>-model.")] = None,
+    base: Annotated[str | None, typer.Option(help="Name (see `tsfm models`) or folder to begin with.")] = None,
+    method: Annotated[str, typer.Option(help="auto, full, head, lora, dora, experts, router or adapters.")] = "auto",
+    time_budget: Annotated[str, typer.Option(help="Time for all of it, such as 90s, 10m or 1h.")] = "5m",
+    past: Annotated[list[str] | None, typer.Option(help="Column known up to now; may be given several times.")] = None,
+    future: Annotated[list[str] | None, typer.Option(help="Column known ahead; may be given several times.")] = None,
+    static: Annotated[list[str] | None, typer.Option(help="Column that is constant within a series.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column with the time stamps.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column with the values.")] = None,
+    freq: Annotated[str | None, typer.Option(help="Frequency, if it cannot be read from the time stamps.")] = None,
+    windows: Annotated[
+        int | None, typer.Option(help="Windows of a series in each block; without it by length.")
+    ] = None,
+    errors: Annotated[str, typer.Option(help="What to do with bad series: raise or skip.")] = "raise",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the windows drawn.")] = 0,
+) -> None:
+    """Fine-tune on the series of a file, and keep the result only where it forecasts them better."""
+    started = clock.perf_counter()
+    folder = data.with_name(f"{data.name.split('.')[0]}-model") if out is None else out
+    if folder.resolve() == data.resolve():
+        raise DataError(f"--out {folder} is the input file; choose another name")
+    named = {"base": base, "past": past, "future": future, "static": static, "id": id, "time": time}
+    named |= {"target": target, "freq": freq, "windows": windows}
+    options: dict[str, Any] = {name: value for name, value in named.items() if value}
+
+    from rich.console import Console
+
+    import tsfm
+
+    console = Console(highlight=False)
+    say = partial(console.print, soft_wrap=True, markup=False)
+    found = tsfm.finetune(
+        data,
+        horizon,
+        method=method,
+        time_budget=time_budget,
+        out=folder,
+        errors=errors,
+        device=device,
+        seed=seed,
+        progress=lambda line: say(line, style="dim"),
+        **options,
+    )
+    show(found, console)
+    say(f"model     {folder}    (tsfm forecast {data} --model {folder})")
+    say(f"report    {folder / 'report.md'}")
+    say(f"time      {clock.perf_counter() - started:.1f} s")
+
+
+def show(found: "FineTuned", console: "Console") -> None:
+    """Print the verdict, the table, what was done, and every doubt."""
+    from rich import box
+    from rich.table import Table
+
+    from tsfm.finetuning import report_text
+
+    heads, *rows = report_text.cells(found.report)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    table.add_column(heads[0], overflow="fold")
+    for head in heads[1:]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    say = partial(console.print, soft_wrap=True, markup=False)
+    console.print("", table, "", sep="\n")
+    console.print(report_text.LEGEND, style="dim")
+    say(f"\n{found.report['verdict']}\n", style="bold")
+    for fact in report_text.facts(found.report):
+        say(fact)
+    for doubt in report_text.doubts(found.report):
+        say(f"note      {doubt}", style="yellow")

@@ -1,0 +1,179 @@
+"""The report of a fine-tuning run in words, made of its plain data: for the terminal, the notebook, and as Markdown."""
+
+import html as markup
+from collections.abc import Mapping
+from typing import Any
+
+from tsfm.prediction import count
+
+Report = Mapping[str, Any]
+
+BASELINE, ZERO_SHOT = "seasonal-naive", "zero-shot"
+HEADS = ("model", "trained", "stopping", "selection", "report", "saves", "MASE", "CRPS", "in 80 %", "s")
+LEGEND = (
+    "Loss: the mean pinball loss of the deciles, doubled, in units of the seasonal error of the history. The stopping "
+    "windows ended the training, the selection windows chose the winner, the report windows did neither. saves: of the "
+    "zero-shot loss, on the report windows. MASE, CRPS and the share of values inside the 80 % interval are those of "
+    "the report windows."
+)
+CLEAR = 2.0  # standard errors
+FEW = 8
+QUIET = "opacity:.65;font-size:12px"
+CELL = "padding:2px 10px;text-align:right;border:none"
+
+
+def row_of(report: Report, name: str) -> Mapping[str, Any]:
+    """The table's row of a model."""
+    return next(row for row in report["table"] if row["model"] == name)
+
+
+def verdict(report: Report) -> str:
+    """What was kept, and what the report windows say of it."""
+    winner, windows = report["winner"], report["split"]["report"]
+    if winner == ZERO_SHOT:
+        rivals = [row["model"] for row in report["table"] if row["model"] not in (ZERO_SHOT, BASELINE)]
+        why = f"{' and '.join(rivals)} did not forecast better beyond doubt" if rivals else "nothing else was trained"
+        return f"Kept: {report['settings']['base']} as it came, because {why}."
+    row, naive = row_of(report, winner), row_of(report, BASELINE)
+    saved, errors = row["saved"], row["standard_errors"]
+    told = f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'} loss than {ZERO_SHOT}"
+    if windows < FEW:
+        doubt = f"too few ({windows}) to tell skill from luck"
+    elif errors is not None and abs(errors) >= CLEAR:
+        doubt = f"{abs(errors):.1f} standard errors"
+    else:
+        doubt = "within what luck may do"
+    beside = ""
+    if winner != BASELINE and naive["report"]:
+        beside = f" {BASELINE} has {naive['report'] / row['report']:.2f} times its loss." if row["report"] else ""
+    return f"Kept: {winner}. On {count(windows, 'window')} that had no part in making it, {told} ({doubt}).{beside}"
+
+
+def cells(report: Report) -> list[list[str]]:
+    """The table as text, headings first."""
+    lines = [list(HEADS)]
+    for row in report["table"]:
+        lines.append(
+            [
+                f"{row['model']} *" if row["model"] == report["winner"] else row["model"],
+                f"{row['trained']:,}" if row["trained"] else "-",
+                *(number(row[block]) for block in ("stopping", "selection", "report")),
+                "-" if row["model"] == ZERO_SHOT else percent(row["saved"], "+.1f"),
+                number(row["mase"]),
+                number(row["crps"]),
+                percent(row["coverage80"], ".0f"),
+                f"{row['seconds']:.1f}",
+            ]
+        )
+    return lines
+
+
+def facts(report: Report) -> list[str]:
+    """What was done with the data, in sentences."""
+    data, cut, settings = report["data"], report["split"], report["settings"]
+    found = [f"Data: {data['summary']}."]
+    found.append(
+        f"Split: {cut['stopping']:,} stopping, {cut['selection']:,} selection and {cut['report']:,} report windows of "
+        f"{count(cut['horizon'], 'step')}, {count(cut['windows_of_a_series'], 'window')} of a series in each block; "
+        f"{cut['training_windows']:,} windows before them to train on."
+    )
+    if cut["horizon"] < settings["horizon"]:
+        found.append(f"The series are short, so windows have {cut['horizon']} steps instead of {settings['horizon']}.")
+    for name, course in report["courses"].items():
+        found.append(f"{name}: {ending(course)}.")
+    for name, reason in report["reasons"].items():
+        found.append(f"{name} was not kept: {reason}.")
+    return found + [f"{note[0].upper()}{note[1:]}." for note in report["notes"]]
+
+
+def ending(course: Mapping[str, Any]) -> str:
+    """How a course went."""
+    steps, best = course["looks"][-1]["step"], course["best_step"]
+    why = {
+        "steps": "all steps done",
+        "patience": "the stopping windows no longer improved",
+        "time": "out of time",
+        "interrupted": "interrupted",
+    }
+    rate = f"rate {course['plan']['rate']:g}"
+    lowered = f", lowered {count(course['lowered'], 'time')}" if course["lowered"] else ""
+    if best == 0:
+        return f"{count(steps, 'step')} ({why[course['ended']]}), none better than the start; {rate}{lowered}"
+    part = "" if course["fraction"] == 1 else f", of which {course['fraction']:.0%} of the change is used"
+    return f"{count(steps, 'step')} ({why[course['ended']]}), the best after {best}{part}; {rate}{lowered}"
+
+
+def doubts(report: Report) -> list[str]:
+    """What is odd in the data, worst first."""
+    found = report["data"]["findings"]
+    lines = [f"{one['kind']}: {one['message']} (series {one['where']}); fix: {one['remedy']}" for one in found]
+    return lines + [f"left out {name}: {reason}" for name, reason in report["data"]["skipped"].items()]
+
+
+def plain(report: Report) -> str:
+    """The whole for a terminal."""
+    shown = cells(report)
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = [report["verdict"], ""]
+    for line in shown:
+        numbers = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
+        lines.append("  ".join([f"  {line[0]:<{widths[0]}}", *numbers]).rstrip())
+    lines += ["", *facts(report), *doubts(report)]
+    return "\n".join(lines)
+
+
+def markdown(report: Report, picture: str | None) -> str:
+    """The whole as a page; `picture` is a file beside it."""
+    heads, *lines = cells(report)
+    table = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    table += ["| " + " | ".join(line) + " |" for line in lines]
+    settings = [f"- {name}: `{value}`" for name, value in report["settings"].items() if value is not None]
+    parts = [
+        "# Fine-tuning report",
+        f"**{report['verdict']}**",
+        "\n".join(table),
+        LEGEND,
+        *([f"![Loss and forecasts]({picture})"] if picture else []),
+        "## What was done",
+        "\n".join(f"- {fact}" for fact in facts(report)),
+        *(["## What is odd in the data", "\n".join(f"- {one}" for one in doubts(report))] if doubts(report) else []),
+        "## Settings",
+        "\n".join([*settings, f"- seconds in all: {report['seconds']}", f"- {report['versions']}"]),
+        f"- {report['hardware']}",
+    ]
+    return "\n\n".join(parts[:-1]) + "\n" + parts[-1] + "\n"
+
+
+def html(report: Report) -> str:
+    """The whole for a notebook; inline styles only, because viewers of stored notebooks strip the rest."""
+    left = CELL.replace("right", "left")
+    heads, *lines = cells(report)
+    head = "".join(f'<th style="{CELL if i else left}">{name}</th>' for i, name in enumerate(heads))
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="{CELL if i else left}">{markup.escape(cell)}</td>' for i, cell in enumerate(line))
+        + "</tr>"
+        for line in lines
+    )
+    parts = [
+        f"<div><b>{markup.escape(report['verdict'])}</b></div>",
+        f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;font-size:12px">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+        *(f"<div>{markup.escape(fact)}</div>" for fact in facts(report)),
+        *(
+            f'<div style="border-left:3px solid #D55E00;padding-left:8px;margin:3px 0">{markup.escape(one)}</div>'
+            for one in doubts(report)
+        ),
+        f'<div style="{QUIET}">{LEGEND}</div>',
+    ]
+    return f'<div style="font-family:system-ui,sans-serif;font-size:13px;max-width:760px">{"".join(parts)}</div>'
+
+
+def number(value: float | None) -> str:
+    """Three digits that count, "-" for none."""
+    return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def percent(share: float | None, form: str) -> str:
+    """A share in per cent, "-" for none."""
+    return "-" if share is None else f"{100 * share:{form}} %"

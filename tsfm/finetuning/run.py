@@ -1,0 +1,166 @@
+"""One run of fine-tuning: who enters, what each scores on the blocks, and who is kept."""
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tsfm.data.report import CheckReport
+from tsfm.evaluation.backtest_scores import BASELINE
+from tsfm.evaluation.backtest_windows import Windows
+from tsfm.finetuning.course import Course, Plan, Tuning
+from tsfm.finetuning.drawing import Drawing
+from tsfm.finetuning.methods import RATES, adapter_for, methods_of
+from tsfm.finetuning.result import FineTuned
+from tsfm.finetuning.scoring import Scored, Verdict, guard, score
+from tsfm.finetuning.settings import Settings
+from tsfm.finetuning.split import Split
+from tsfm.finetuning.working import Working
+from tsfm.forecaster import Forecaster
+from tsfm.loading import load
+from tsfm.panel import Panel
+from tsfm.prediction import count
+from tsfm.progress import Progress
+
+ZERO_SHOT = "zero-shot"
+MOST_STEPS = 600
+FOR_SCORING = 0.15  # of the budget that is kept back for the blocks and the covariates
+AUTOMATIC, OF_FEW = ("lora", "full"), ("lora",)
+FEW_POINTS = 3000  # to train on: below that, "auto" tries small changes alone
+
+
+@dataclass
+class Entrant:
+    """A forecaster of the run: its scores by block, and how it was trained, if it was."""
+
+    forecaster: Forecaster
+    scores: dict[str, Scored] = field(default_factory=dict)
+    course: Course | None = None
+
+
+class Run:
+    """See `finish`."""
+
+    def __init__(
+        self,
+        base: Forecaster,
+        panel: Panel,
+        parts: Split,
+        drawing: Drawing,
+        settings: Settings,
+        working: Working,
+        progress: bool | Callable[[str], None] | None,
+    ):
+        self.base, self.panel, self.parts, self.drawing = base, panel, parts, drawing
+        self.settings, self.working = settings, working
+        self.told = progress if callable(progress) else None
+        self.shown = False if callable(progress) else progress
+        self.began = clock.perf_counter()
+        self.entrants: dict[str, Entrant] = {}
+        self.notes: list[str] = []
+
+    def finish(self, checked: CheckReport) -> FineTuned:
+        """Train and judge everybody, and return the winner with the report."""
+        if self.working.resumed:
+            self.notes.append("an unfinished run of the same call was found and continued")
+        self.enter(BASELINE, load(BASELINE), "stopping", "selection")
+        self.enter(ZERO_SHOT, self.base, "stopping", "selection")
+        self.say(f"zero-shot {self.loss(ZERO_SHOT):.4f}, {BASELINE} {self.loss(BASELINE):.4f} on the selection windows")
+        interrupted = self.train()
+        if not interrupted:
+            self.add_heads()
+        verdict = self.judge()
+        for name in self.entrants:
+            self.enter(name, self.entrants[name].forecaster, "report")
+        return FineTuned.of(self, verdict, checked, clock.perf_counter() - self.began)
+
+    def train(self) -> bool:
+        """Run the course of every method within its share of the time; return whether a person interrupted."""
+        methods = self.methods()
+        spent = clock.perf_counter() - self.began
+        share = max(0.0, self.settings.time_budget * (1 - FOR_SCORING) - spent) / max(1, len(methods))
+        with Progress(round(share * len(methods)), self.shown, "fine-tune", "s") as bar:
+            for place, method in enumerate(methods, 1):
+                tuning = self.tuning(method)
+                until = self.began + spent + place * share
+                watch = Clock(self.began + spent, bar)
+                tuning.run(until, self.with_time_left(until), self.working.state(method), watch)
+                self.entrants[method] = Entrant(tuning.forecaster(), course=tuning.course)
+                self.enter(method, self.entrants[method].forecaster, "stopping", "selection")
+                self.say(f"{method}: {self.loss(method):.4f} on the selection windows")
+                if tuning.course.ended == "interrupted":
+                    self.notes.append(
+                        f"interrupted in {method} after {count(tuning.step, 'step')}; the best so far stays"
+                    )
+                    return True
+        return False
+
+    def methods(self) -> list[str]:
+        """The methods to try: the one asked for, or those that suit the amount of data."""
+        if not len(self.drawing.series):
+            needed = 5 * self.parts.horizon
+            self.notes.append(
+                f"nothing was trained: before the three blocks no series has a context and {self.parts.horizon} steps "
+                f"to forecast; {needed} values in a series would be enough"
+            )
+            return []
+        if self.settings.method != "auto":
+            return [self.settings.method]
+        points = int((self.parts.train_end - self.parts.begin)[self.drawing.series].sum())
+        usual = OF_FEW if points < FEW_POINTS else AUTOMATIC
+        return [method for method in usual if method in methods_of(self.base.model)]
+
+    def tuning(self, method: str) -> Tuning:
+        """A course of a method, about to begin."""
+        lesson = self.drawing.draw(0, self.base.device)
+        adapter = adapter_for(method, self.base.model, lesson)
+        plan = Plan(method, adapter, RATES[method], MOST_STEPS, self.settings.seed)
+        return Tuning(self.base, self.panel, self.drawing, self.parts.stopping, plan)
+
+    def add_heads(self) -> None:
+        """Let residual heads read the covariates, over the best of those that do not."""
+
+    def judge(self) -> Verdict:
+        """The guard's verdict over everybody, the ones trained after those that were not."""
+        stopping, selection = (
+            {name: one.scores[block] for name, one in self.entrants.items()} for block in ("stopping", "selection")
+        )
+        return guard(stopping, selection, ZERO_SHOT, [name for name in self.entrants if name != ZERO_SHOT])
+
+    def enter(self, name: str, forecaster: Forecaster, *blocks: str) -> None:
+        """Let a forecaster forecast these blocks."""
+        entrant = self.entrants.setdefault(name, Entrant(forecaster))
+        for block in blocks:
+            windows: Windows = getattr(self.parts, block)
+            entrant.scores[block] = score(forecaster, self.panel, windows)
+
+    def loss(self, name: str) -> float:
+        """What decides, on the selection windows."""
+        return self.entrants[name].scores["selection"].mean
+
+    def say(self, line: str) -> None:
+        """Tell a line to whoever listens."""
+        if self.told is not None:
+            self.told(line)
+
+    def with_time_left(self, until: float) -> Callable[[str], None]:
+        """Tell lines with the time that is left at most."""
+        return lambda line: self.say(f"{line}, at most {minutes(until - clock.perf_counter())} left")
+
+
+class Clock:
+    """Moves a bar of seconds as time passes."""
+
+    def __init__(self, began: float, bar: Progress):
+        self.began, self.bar = began, bar
+
+    def __call__(self, step: int) -> None:
+        """Hear of a step."""
+        passed = int(clock.perf_counter() - self.began) - self.bar.done
+        if passed > 0:
+            self.bar.advance(passed)
+
+
+def minutes(seconds: float) -> str:
+    """Time as 1:05."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"

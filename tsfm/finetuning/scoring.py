@@ -1,0 +1,122 @@
+"""Scores of forecasters on blocks of windows, and the guard that decides which of them is kept.
+
+What decides is the scaled quantile loss: the mean of twice the pinball loss over the deciles, in units of the seasonal
+error of the history (fev calls it SQL), averaged over windows. It judges the whole forecast and lets every series speak
+alike.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsfm.errors import TsfmError
+from tsfm.evaluation import metrics
+from tsfm.evaluation.backtest_scores import scores, sums
+from tsfm.evaluation.backtest_windows import Windows
+from tsfm.forecaster import Forecaster
+from tsfm.panel import Floats, Panel
+
+# N windows, H horizon, Q quantile levels.
+
+LEVELS = metrics.LEVELS
+FEW = 8  # windows: below that, a difference is as likely luck
+MARGIN = 0.01  # of the loss that must be saved where there are few windows, in both blocks
+SURE = 1.0  # standard errors of the difference between two models, where there are more
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How a forecaster did on a block.
+
+    loss       (N,) scaled quantile loss of every window, NaN where the history has no seasonal error
+    quantiles  (N, H, Q) at the deciles
+    seconds    that it took
+    """
+
+    loss: Floats
+    mase: float
+    crps: float
+    coverage80: float
+    quantiles: Floats
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        """The loss that decides: the mean over windows."""
+        return float(np.nanmean(self.loss)) if not np.isnan(self.loss).all() else float("nan")
+
+
+def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows) -> Floats:
+    """Quantiles (N, H, Q) at the deciles of every window."""
+    seasons = np.array(panel.season)[windows.series].tolist()
+    made = forecaster.predict_arrays(windows.contexts, windows.horizon, LEVELS, seasons)
+    found = np.stack(made)
+    if not np.isfinite(found).all():
+        raise TsfmError(f"{forecaster.name} gave a forecast that is not finite; please report it with these data")
+    return found
+
+
+def score(forecaster: Forecaster, panel: Panel, windows: Windows) -> Scored:
+    """Forecast a block and compare with what happened."""
+    began = time.perf_counter()
+    quantiles = forecast_windows(forecaster, panel, windows)
+    return scored(windows, quantiles, time.perf_counter() - began)
+
+
+def scored(windows: Windows, quantiles: Floats, seconds: float) -> Scored:
+    """The scores of forecasts (N, H, Q) at the deciles."""
+    summed = sums(windows, quantiles, LEVELS, axis=1)
+    found = scores(summed.sum().to_frame().T).iloc[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss = summed["quantile_loss"].to_numpy() / summed["observed"].to_numpy() / windows.scale
+    loss = np.where(windows.scale > 0, loss, np.nan)
+    if np.isnan(loss).all():  # no series has a seasonal error: every history is constant or shorter than a season
+        size = np.nanmean(np.abs(windows.target)) or 1.0
+        loss = summed["quantile_loss"].to_numpy() / summed["observed"].to_numpy() / size
+    return Scored(loss, float(found.mase), float(found.crps), float(found.coverage80), quantiles, seconds)
+
+
+def better(candidate: Scored, champion: Scored) -> tuple[float, float]:
+    """What the candidate saves of the champion's loss, as a share, and how many standard errors that is."""
+    told = ~np.isnan(champion.loss)
+    difference = (champion.loss - candidate.loss)[told]
+    saved = float(difference.mean() / champion.loss[told].mean()) if champion.loss[told].mean() > 0 else 0.0
+    error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0
+    return saved, float(difference.mean() / error) if error > 0 else (np.inf if saved > 0 else 0.0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which forecaster is kept, and a sentence for each other that says why it was not."""
+
+    winner: str
+    reasons: Mapping[str, str]
+
+
+def guard(
+    stopping: Mapping[str, Scored], selection: Mapping[str, Scored], first: str, challengers: Sequence[str]
+) -> Verdict:
+    """Let each challenger in turn replace the champion if it is better beyond doubt on windows that did not form it.
+
+    first  who stands if nobody is better: the zero-shot model
+
+    With enough windows, better means by a standard error of the difference; with few, on both blocks and by 1 %. So
+    whoever is returned is never worse than `first` on the selection windows.
+    """
+    champion, reasons = first, {}
+    for name in challengers:
+        saved, errors = better(selection[name], selection[champion])
+        before = better(stopping[name], stopping[champion])[0]
+        told = int((~np.isnan(selection[champion].loss)).sum())
+        enough = errors >= SURE if told >= FEW else min(saved, before) >= MARGIN
+        if saved > 0 and enough:
+            reasons[champion] = f"{name} is {saved:.1%} better on the selection windows"
+            champion = name
+        elif saved > 0:
+            doubt = f"{errors:.1f} standard errors" if told >= FEW else f"on {told} windows only"
+            reasons[name] = f"{saved:.1%} better than {champion} on the selection windows, which may be luck ({doubt})"
+        else:
+            reasons[name] = f"{-saved:.1%} worse than {champion} on the selection windows"
+    return Verdict(champion, reasons)

@@ -1,0 +1,21 @@
+"""What was asked of a run: everything that its result depends on, beside the code and the time it was given."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Arguments of `finetune`, the hash of the base's weights, and one of the data.
+
+    time_budget  seconds
+    """
+
+    horizon: int
+    base: str
+    weights: str
+    method: str
+    time_budget: float
+    windows: int | None
+    context: int | None
+    seed: int
+    data: str

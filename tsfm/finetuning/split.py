@@ -1,0 +1,119 @@
+"""The time split: what training may read of each series, and three blocks of windows that it may not.
+
+    |------------- training -------------| stopping | selection | report |
+                                                                         ^ the last observed value
+
+A block is as many windows of the horizon, back to back, in every series that has room for them. `stopping` says when to
+stop, `selection` which model wins, `report` what the winner is worth: no number of one decides for another. A window is
+forecast from all that precedes it, as in real use; training sees nothing at or after the first step of `stopping`, in
+its contexts, targets and scales alike.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsfm.errors import DataError
+from tsfm.evaluation.backtest_windows import LEAST_CONTEXT, Windows, cut
+from tsfm.panel import Panel
+from tsfm.prediction import count
+
+# n series, N windows, H horizon.
+
+BLOCKS = ("stopping", "selection", "report")
+PARTS = 5  # of the length of a series that its horizon may be: three blocks, a context and a target to train on
+WANTED, MOST_OF_ONE = 300, 20  # windows of a block: enough to tell models apart, within one series
+HELD_OUT = 0.4  # share of a series that the three blocks may take
+MOST_SERIES = 2000  # that are forecast in a block; the others are still trained on
+
+
+@dataclass(frozen=True)
+class Split:
+    """Blocks of windows, and the steps of each series that training may read.
+
+    horizon    steps of a window; fewer than asked where the series are short
+    windows    of one series in a block
+    begin      (n,)  first observed step of each series
+    train_end  (n,)  steps of each series before its first stopping window
+    """
+
+    horizon: int
+    windows: int
+    begin: NDArray[np.int64]
+    train_end: NDArray[np.int64]
+    stopping: Windows
+    selection: Windows
+    report: Windows
+
+    @property
+    def trainable(self) -> NDArray[np.int64]:
+        """Positions of the series with room for a target and something to forecast it from."""
+        return np.flatnonzero(self.train_end - self.begin >= self.horizon + max(self.horizon // 2, LEAST_CONTEXT))
+
+
+def split(panel: Panel, horizon: int, windows: int | None, context: int | None, reach: int | None, seed: int) -> Split:
+    """Cut the ends of all series into the three blocks.
+
+    windows  of one series in a block; None: as many as fit into two fifths of the median series, within reason
+    context  the most steps that a model may read, None for all
+    reach    steps that every model reads
+    """
+    begin, end = observed_span(panel)
+    lengths = end - begin
+    longest = int(np.sort(lengths)[-1])
+    median = int(np.median(lengths))
+    steps = min(horizon, max(median, longest // 2) // PARTS)
+    if steps < 1:
+        name = panel.ids[int(lengths.argmax())]
+        raise DataError(
+            f"series {name!r} is the longest and has {count(longest, 'value')}; fine-tuning needs at least {PARTS}, "
+            f"and {PARTS * horizon} to test a horizon of {horizon}; tsfm.forecast(data, horizon={horizon}) forecasts "
+            "such series without training"
+        )
+    number = windows or usual_windows(len(panel), median, steps)
+    chosen = np.arange(len(panel))
+    if len(chosen) > MOST_SERIES:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, MOST_SERIES, replace=False))
+    cuts = cut(panel.take(chosen.tolist()), steps, 3 * number, steps, context, reach)
+    cuts = replace(cuts, series=chosen[cuts.series], asked=number)
+    blocks = [part(cuts, cuts.age // number == age) for age in (2, 1, 0)]
+    for name, block in zip(BLOCKS, blocks, strict=True):
+        if not len(block):
+            raise DataError(
+                f"no series has room for the windows of {name!r}: {3 * number} windows of {steps} steps and a context "
+                f"before them; the longest has {longest} values; give windows=1, a shorter horizon or more history"
+            )
+    return Split(steps, number, begin, end - 3 * number * steps, *blocks)
+
+
+def observed_span(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First observed step of each series, and the step after its last one; both (n,), equal where nothing is."""
+    begin, end = np.zeros(len(panel), np.int64), np.zeros(len(panel), np.int64)
+    for position, values in enumerate(panel.values):
+        seen = np.flatnonzero(~np.isnan(values))
+        if len(seen):
+            begin[position], end[position] = seen[0], seen[-1] + 1
+    return begin, end
+
+
+def usual_windows(series: int, median: int, steps: int) -> int:
+    """Windows of one series in a block."""
+    fitting = int(HELD_OUT * median) // (3 * steps)
+    return max(1, min(MOST_OF_ONE, -(-WANTED // series), fitting))
+
+
+def part(cuts: Windows, chosen: NDArray[np.bool_]) -> Windows:
+    """Some of the windows."""
+    at = np.flatnonzero(chosen)
+    return replace(
+        cuts,
+        series=cuts.series[at],
+        cutoff=cuts.cutoff[at],
+        age=cuts.age[at],
+        target=cuts.target[at],
+        scale=cuts.scale[at],
+        contexts=[cuts.contexts[position] for position in at],
+        without={},
+        silent=0,
+    )
