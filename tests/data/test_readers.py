@@ -100,6 +100,6 @@ def test_names_that_count_are_names(tmp_path, content):
 
 
 def test_a_csv_in_another_encoding_is_an_error_that_says_how_to_read_it(tmp_path):
-    (tmp_path / "latin.csv").write_bytes("Stra\u00dfe,y\na,1\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"latin.csv.*UTF-8.*encoding="):
-        read_table(tmp_path / "latin.csv")
+    (tmp_path / "cyrillic.csv").write_bytes("\u0434\u0430\u0442\u0430,y\na,1\n".encode("cp1251"))
+    with pytest.raises(DataError, match=r"cyrillic.csv.*UTF-8.*encoding="):
+        read_table(tmp_path / "cyrillic.csv")

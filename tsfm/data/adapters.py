@@ -23,7 +23,7 @@ from tsfm.data.covariates import attach
 from tsfm.data.frames import take_frame, take_series
 from tsfm.data.giving_back import give_back
 from tsfm.data.intake import Intake
-from tsfm.data.readers import read_table
+from tsfm.data.readers import read_told
 from tsfm.data.repairs import series_name
 from tsfm.data.rows import is_sequence, take_rows
 from tsfm.data.tables import borrow_frequency
@@ -92,7 +92,9 @@ def _take(data: Any, given: dict[str, Any], freq: Frequency | None, intake: Inta
     if isinstance(data, pd.Series) and not isinstance(data.index, pd.MultiIndex):
         _refuse_columns(data, {**given, "target": None} if given["target"] == data.name else given)
     if isinstance(data, str | PathLike):
-        return take_frame(read_table(Path(data)), given, freq, intake)
+        frame, repairs = read_told(Path(data), keep=[name for name in (given["id"], given["time"]) if name is not None])
+        intake.repairs += repairs
+        return take_frame(frame, given, freq, intake)
     if isinstance(data, pd.DataFrame):
         return take_frame(data, given, freq, intake)
     if isinstance(data, pd.Series):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tsfm.data.adapters import to_panel
+from tsfm.data.mending import REMEDIES as READING
 from tsfm.data.repairs import many
 from tsfm.data.report import WEIGHTS, CheckReport, Finding
 from tsfm.errors import DataError
@@ -23,6 +24,8 @@ OUTLIER = 20.0  # robust standard deviations
 SHIFT = 6.0  # robust standard deviations of what is left after the shift; a straight line reaches 2.7
 SHIFT_LEAST = 24  # steps
 MISSING, ZEROS, NEGATIVE = 0.2, 0.5, 0.01  # shares
+
+SUSPECT = ("irregular", "moved", "duplicates", "shape", "footer", "ambiguous numbers")  # repairs to look at
 
 Look = Callable[[Floats, Floats, int], "tuple[list[int], str] | None"]
 
@@ -39,6 +42,7 @@ REMEDIES = {
     "ahead": "nothing, if the target of those rows is still to come",
     "missing covariates": "nothing, if they are truly unknown; where missing means zero, fillna(0)",
     "covariates": "nothing, if they are not to be forecast; else pass target=, one name or a list of names",
+    **READING,
 }
 
 
@@ -75,7 +79,7 @@ def _repaired(panel: Panel) -> list[Finding]:
     findings = []
     for kind in dict.fromkeys(repair.kind for repair in panel.repairs):
         repairs = [repair for repair in panel.repairs if repair.kind == kind]
-        weight = "warning" if kind in ("irregular", "moved", "duplicates", "shape") else "note"
+        weight = "warning" if kind in SUSPECT else "note"
         total = sum(repair.count for repair in repairs)
         rest = f" (and {len(repairs) - 1:,} other series; {total:,} rows in all)" if len(repairs) > 1 else ""
         series = list(dict.fromkeys(repair.series_id for repair in repairs))

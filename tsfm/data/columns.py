@@ -53,6 +53,7 @@ def find_roles(frame: pd.DataFrame, id: Any, time: Any, target: Any) -> Roles:
     if id is None:
         id = _text_id(frame, [column for column in left if column not in numeric], time, target, numeric)
     if target is not None:
+        _refuse_text(frame, target, numeric)
         return Roles(id, time, target, [column for column in numeric if column != id])
     return _without_target(frame, id, time, numeric, [column for column in left if column != id])
 
@@ -88,14 +89,54 @@ def _without_target(frame: pd.DataFrame, id: Any, time: Any, numeric: list[Any],
         if time is not None and len(left) == 1 and len(frame.columns) == 2:
             return Roles(None, time, left[0])
         if not left:
-            raise DataError(f"the frame has columns {_names(frame.columns)} but none to forecast; name it with target=")
+            raise _nothing_to_forecast(frame)
         return Roles(None, time, None, [], left)
     candidates = numeric or left
     if len(candidates) == 1:
         return Roles(id, time, candidates[0])
     if not candidates:
-        raise DataError(f"the frame has columns {_names(frame.columns)} but none to forecast; name it with target=")
+        raise _nothing_to_forecast(frame)
     raise DataError(f"any of the columns {_names(candidates)} could be the one to forecast; name it with target=")
+
+
+def _nothing_to_forecast(frame: pd.DataFrame) -> DataError:
+    """What keeps each column of text from being forecast, where it holds some numbers."""
+    text = f"the frame has columns {_names(frame.columns)} but none to forecast; name it with target="
+    for column in frame.columns:
+        words = _words(frame[column])
+        numbers = pd.to_numeric(words, errors="coerce").notna()
+        if 0 < numbers.sum() < len(words):
+            at = int(numbers.to_numpy().argmin())
+            more = f" and {int((~numbers).sum()) - 1} more" if (~numbers).sum() > 1 else ""
+            text += (
+                f"; column {column!r} holds numbers, and {words.iloc[at]!r} in row {words.index[at]}{more} besides: "
+                "make them numbers, or leave them empty"
+            )
+        elif len(words) and not _reads_as_times(frame[column]):
+            text += f"; column {column!r} holds text ({_examples(words)})"
+    return DataError(text)
+
+
+def _refuse_text(frame: pd.DataFrame, target: Any, numeric: list[Any]) -> None:
+    """A target in which no cell is a number was meant to be another column."""
+    words = _words(frame[target])
+    if len(words) == 0 or pd.to_numeric(words, errors="coerce").notna().any():
+        return
+    others = [column for column in numeric if column != target]
+    remedy = f"name one of {_names(others)} with target=" if others else "no column holds numbers, so add one"
+    raise DataError(f"column {target!r} is to be forecast and holds text ({_examples(words)}); {remedy}")
+
+
+def _words(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The cells of a column of text, each with its row; none for a column of anything else."""
+    if not _is_text(column):
+        return column.iloc[:0]
+    words = column.reset_index(drop=True).dropna().astype(object)
+    return words if pd.api.types.infer_dtype(words) == "string" else words.iloc[:0]
+
+
+def _examples(words: "pd.Series[Any]") -> str:
+    return ", ".join(repr(word[:40]) for word in words.drop_duplicates().iloc[:3])
 
 
 def _text_id(frame: pd.DataFrame, text: list[Any], time: Any, target: Any, numeric: list[Any]) -> Any:

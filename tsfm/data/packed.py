@@ -6,13 +6,15 @@ import lzma
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tsfm.errors import DataError
+from tsfm.errors import DataError, MissingDependency
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+PACKED_TO = 5  # times that packing usually makes a table of numbers smaller
 DAMAGED = (zipfile.BadZipFile, lzma.LZMAError, EOFError, OSError)
 
 
@@ -33,12 +35,38 @@ def open_packed(file: Path) -> Iterator[Any]:
             with zipfile.ZipFile(file) as archive, archive.open(member) as stream:
                 yield stream
         else:
-            with OPENERS.get(file.suffix.lower(), open)(file, "rb") as stream:
+            with _opener(file.suffix.lower())(file, "rb") as stream:
                 yield stream
     except FileNotFoundError as error:
         raise DataError(f"there is no file {str(file)!r}; check the path") from error
+    except PermissionError as error:
+        raise DataError(f"{str(file)!r} may not be read by you; change its permissions") from error
     except DAMAGED as error:
         raise DataError(f"{str(file)!r} cannot be unpacked: {error}; fetch it again") from error
+
+
+def _opener(suffix: str) -> Callable[..., Any]:
+    if suffix != ".zst":
+        return OPENERS.get(suffix, open)
+    try:
+        opener: Callable[..., Any] = import_module("zstandard").open
+    except ImportError:
+        raise MissingDependency("reading .zst needs zstandard: pip install zstandard, or unpack the file") from None
+    return opener
+
+
+def unpacked_size(file: Path) -> int:
+    """Bytes of the text in a file, a guess where its packing does not tell."""
+    size, suffix = file.stat().st_size, file.suffix.lower()
+    if suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            return archive.getinfo(_member(file)).file_size
+    if suffix == ".gz" and size > 20:
+        with file.open("rb") as stream:
+            stream.seek(-4, 2)
+            stated = int.from_bytes(stream.read(4), "little")
+        return stated if stated > size else size * PACKED_TO
+    return size * PACKED_TO if suffix in PACKED else size
 
 
 def _member(file: Path) -> str:

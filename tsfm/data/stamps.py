@@ -16,6 +16,8 @@ from tsfm.data.clocks import Clock, Ticks, naive_ticks
 from tsfm.errors import DataError
 
 SLASHED = r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4}|\d{2})(?!\d)"
+SLASHED_MARK = r"^\s*\d{1,2}([/.\-])"
+UNITS = ("s", "ms", "us", "ns")
 CLOCK_TIME = r"^\s*\d{1,2}:\d\d(:\d\d(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*$"
 QUARTER = re.compile(r"^\s*\d{4}[ -]?Q[1-4]\s*$|^\s*Q[1-4][ -]?\d{4}\s*$", re.IGNORECASE)
 Owner = Callable[[int], str]
@@ -114,9 +116,11 @@ def _from_objects(stamps: Any, name: str, owner: Owner) -> tuple[Any, str]:
         return pd.PeriodIndex(stamps), ""
     if kind == "string":
         codes, words = pd.factorize(stamps)
-        parsed = _from_text(pd.Index(words), name, lambda word: owner(int(np.flatnonzero(codes == word)[0])))
+        _, firsts = np.unique(codes, return_index=True)
+        rows = firsts[-len(words) :] if len(words) else firsts
+        parsed, how = _from_text(pd.Index(words), name, owner, rows)
         return parsed.take(codes) if (codes >= 0).all() else parsed.insert(len(parsed), pd.NaT).take(codes), (
-            f"text in column {name!r} was read as times"
+            f"text in column {name!r} was read as times{how}"
         )
     if kind in ("integer", "floating", "mixed-integer-float"):
         return pd.Index(stamps.to_numpy(dtype=np.float64)), ""
@@ -163,44 +167,77 @@ def _unreadable(stamps: Any, how: dict[str, Any]) -> tuple[int, Any]:
     return 0, stamps[0]
 
 
-def _from_text(words: Any, name: str, owner: Owner) -> Any:
-    """Times of distinct texts."""
+def _from_text(words: Any, name: str, owner: Owner, rows: Ticks) -> tuple[Any, str]:
+    """Times of distinct texts that stand first in `rows`, and how they were read where that needs words."""
+
+    def whose(word: int) -> str:
+        return owner(int(rows[word]))
+
     text = pd.Series(words, dtype=object)
     dateless = text.str.match(CLOCK_TIME).to_numpy()
     if dateless.any():
         row = int(np.flatnonzero(dateless)[0])
         raise DataError(
-            f"{owner(row)} has {words[row]!r} in column {name!r}, a time of day without a date; join date and time: "
+            f"{whose(row)} has {words[row]!r} in column {name!r}, a time of day without a date; join date and time: "
             f"frame[{name!r}] = pd.to_datetime(frame[date] + ' ' + frame[{name!r}]), or name another with time="
         )
     slashed = text.str.extract(SLASHED)
-    if slashed.notna().all(axis=None):
-        return _converted(words, name, owner, dayfirst=_day_first(slashed, text, name, owner), format="mixed")
+    short = slashed.notna().all(axis=1).to_numpy()
+    if short.all():
+        day_first, why = _day_first(text.str.extract(SLASHED_MARK)[0], slashed, text, name, owner, rows)
+        return _converted(words, name, whose, dayfirst=day_first, format="mixed"), why
     if all(QUARTER.match(word) for word in words):
         tidy = text.str.upper().str.replace(r"[ -]", "", regex=True).str.replace(r"^(Q\d)(\d{4})$", r"\2\1", regex=True)
-        return pd.PeriodIndex(tidy, freq="Q").to_timestamp()
+        return pd.PeriodIndex(tidy, freq="Q").to_timestamp(), ""
+    _refuse_zones_in_text(text, words, name, whose)
+    if short.any():
+        return _from_two_ways(words, short, name, owner, rows)
+    if text.str.fullmatch(r"\s*\d{6}\s*").all():
+        return _converted(pd.Index(text.str.strip()), name, whose, format="%Y%m"), ""
+    iso = text.str.match(r"^\s*\d{4}-?\d{0,2}").to_numpy()
+    if iso.all():
+        return _converted(words, name, whose, format="ISO8601"), ""
+    told = f"; it writes them in several ways, such as {words[iso][0]!r} and {words[~iso][0]!r}" if iso.any() else ""
+    return _converted(words, name, whose, format="mixed"), told
+
+
+def _refuse_zones_in_text(text: Any, words: Any, name: str, whose: Owner) -> None:
     offsets = text.str.extract(r"\d\d:\d\d.*?(Z|[+-]\d\d:?\d\d)\s*$")[0]
     zones = offsets.fillna("none").str.replace("Z", "+00:00").str.replace(r"^([+-]\d\d)(\d\d)$", r"\1:\2", regex=True)
     if (zones != zones.iloc[0]).any():
         row = int(np.flatnonzero((zones != zones.iloc[0]).to_numpy())[0])
-        raise _mixed_zones(owner(row), name, zones.iloc[0], zones.iloc[row], words[row])
-    if text.str.fullmatch(r"\s*\d{6}\s*").all():
-        return _converted(pd.Index(text.str.strip()), name, owner, format="%Y%m")
-    iso = text.str.match(r"^\s*\d{4}-?\d{0,2}").all()
-    return _converted(words, name, owner, format="ISO8601" if iso else "mixed")
+        raise _mixed_zones(whose(row), name, zones.iloc[0], zones.iloc[row], words[row])
 
 
-def _day_first(slashed: Any, text: Any, name: str, owner: Owner) -> bool:
-    """Whether texts such as 31/12/2024 start with the day; refused when no text tells."""
+def _from_two_ways(words: Any, short: Any, name: str, owner: Owner, rows: Ticks) -> tuple[Any, str]:
+    """Times where 31/01/2024 stands beside 2024-01-31: each kind is read on its own, and that is told."""
+    one, two = words[~short], words[short]
+    plain, _ = _from_text(one, name, owner, rows[~short])
+    other, why = _from_text(two, name, owner, rows[short])
+    both = np.empty(len(words), dtype=object)
+    both[~short], both[short] = list(plain), list(other)
+    dates = pd.DatetimeIndex(pd.to_datetime(pd.Series(both))).as_unit(max(plain.unit, other.unit, key=UNITS.index))
+    return dates, f"; it writes them in several ways, such as {one[0]!r} and {two[0]!r}{why}"
+
+
+def _day_first(marks: Any, slashed: Any, text: Any, name: str, owner: Owner, rows: Ticks) -> tuple[bool, str]:
+    """Whether texts such as 31/12/2024 start with the day, and what shows it; refused when no text tells."""
     one, two = (slashed[part].astype(int).to_numpy() for part in (0, 1))
-    if (one > 12).any() and (two > 12).any():
-        row = int(np.flatnonzero((one > 12) != (one[0] > 12))[0]) if (one > 12).any() else 0
+    days, months = np.flatnonzero(one > 12), np.flatnonzero(two > 12)
+    if len(days) and len(months):
+        shown = [f"{text.iloc[word]!r} in row {int(rows[word])}" for word in (days[0], months[0])]
         raise DataError(
-            f"{owner(row)} mixes day/month and month/day in column {name!r} ({text.iloc[row]!r}); write 2024-03-31"
+            f"{owner(int(rows[months[0]]))} mixes day/month ({shown[0]}) and month/day ({shown[1]}) in column "
+            f"{name!r}; write all of them as 2024-03-31"
         )
-    if not (one > 12).any() and not (two > 12).any():
-        raise DataError(
-            f"{owner(0)} has the time {text.iloc[0]!r} in column {name!r}, which may be day/month or month/day; "
-            f"say which: frame[{name!r}] = pd.to_datetime(frame[{name!r}], dayfirst=True), or False"
-        )
-    return bool((one > 12).any())
+    if len(days) or len(months):
+        return bool(
+            len(days)
+        ), f" ({'day' if len(days) else 'month'} first, as {text.iloc[(*days, *months)[0]]!r} shows)"
+    if (marks == ".").all():
+        return True, f" (day first, as dates with points are written: {text.iloc[0]!r})"
+    raise DataError(
+        f"{owner(int(rows[0]))} has the time {text.iloc[0]!r} in column {name!r}, which may be day/month or month/day, "
+        f"and no other row tells; say which: frame[{name!r}] = pd.to_datetime(frame[{name!r}], dayfirst=True), or "
+        "False, or write it as 2024-03-31"
+    )
