@@ -175,8 +175,9 @@ def test_rows_that_start_at_zero_can_learn_under_dora():
 
 def test_a_bottleneck_lets_through_what_its_module_has_and_keeps_one_copy_of_its_buffers():
     model = copy.deepcopy(forecaster_named("moe-decoder").model)
-    inner = model.blocks[0].experts
-    attach(model, AdapterConfig("bottleneck", ("blocks.0.experts",)))
+    inner, config = model.blocks[0].experts, AdapterConfig("bottleneck", ("blocks.0.experts",))
+    for _ in range(2):
+        attach(model, config)
     outer = model.blocks[0].experts
     assert outer.experts == inner.experts
     assert outer.up is inner.up

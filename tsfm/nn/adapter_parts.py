@@ -148,7 +148,7 @@ class Bottleneck(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         inner = self.__dict__.get("_modules", {}).get("inner")
-        if inner is not None and name in inner._buffers:  # else `module.buffer += 1` would leave a second one here
-            setattr(inner, name, value)
+        if isinstance(value, Tensor) and isinstance(getattr(inner, name, None), Tensor):
+            setattr(inner, name, value)  # else `module.buffer += 1` would leave a second buffer here
         else:
             super().__setattr__(name, value)
