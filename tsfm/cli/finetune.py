@@ -1,4 +1,4 @@
-"""`tsfm finetune`: a CSV or parquet file in, a model that forecasts it better out, or the honest word that none does."""
+"""`tsfm finetune`: a CSV or parquet file in, a model that forecasts it better out, or the word that none does."""
 
 import time as clock
 from functools import partial
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tsfm.finetuning.result import FineTuned
-
-Columns = Annotated[list[str] | None, typer.Option()]
 
 
 def finetune(
@@ -43,9 +41,9 @@ def finetune(
     folder = data.with_name(f"{data.name.split('.')[0]}-model") if out is None else out
     if folder.resolve() == data.resolve():
         raise DataError(f"--out {folder} is the input file; choose another name")
-    named = {"base": base, "past": past, "future": future, "static": static, "id": id, "time": time}
+    named: dict[str, Any] = {"base": base, "past": past, "future": future, "static": static, "id": id, "time": time}
     named |= {"target": target, "freq": freq, "windows": windows}
-    options: dict[str, Any] = {name: value for name, value in named.items() if value}
+    options = {name: value for name, value in named.items() if value}
 
     from rich.console import Console
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,8 +91,8 @@ class Tuning:
 
     def __init__(self, base: Forecaster, panel: Panel, drawing: Drawing, stopping: Windows, plan: Plan):
         self.base, self.panel, self.drawing, self.stopping, self.plan = base, panel, drawing, stopping, plan
-        self.model: Any = copy.deepcopy(base.model)
-        self.weights = attach(self.model, plan.adapter, plan.seed)
+        self.model = cast(Any, copy.deepcopy(base.model))
+        self.weights: list[nn.Parameter] = attach(self.model, plan.adapter, plan.seed)
         self.course = Course(plan, sum(weight.numel() for weight in self.weights), rate=plan.rate)
         self.optimizer = torch.optim.AdamW(
             self.weights, lr=plan.rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay

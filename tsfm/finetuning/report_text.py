@@ -72,9 +72,10 @@ def facts(report: Report) -> list[str]:
     """What was done with the data, in sentences."""
     data, cut, settings = report["data"], report["split"], report["settings"]
     found = [f"Data: {data['summary']}."]
+    whose = "each block of other series" if cut["by_series"] else f"{cut['windows_of_a_series']} of a series in each"
     found.append(
         f"Split: {cut['stopping']:,} stopping, {cut['selection']:,} selection and {cut['report']:,} report windows of "
-        f"{count(cut['horizon'], 'step')}, {count(cut['windows_of_a_series'], 'window')} of a series in each block; "
+        f"{count(cut['horizon'], 'step')}, {whose}; "
         f"{cut['training_windows']:,} windows before them to train on."
     )
     if cut["horizon"] < settings["horizon"]:

@@ -71,6 +71,7 @@ class FineTuned:
             "split": {
                 "horizon": run.parts.horizon,
                 "windows_of_a_series": run.parts.windows,
+                "by_series": run.parts.by_series,
                 **{block: len(getattr(run.parts, block)) for block in BLOCKS},
                 "training_windows": len(run.drawing),
                 "training_context": run.drawing.longest if len(run.drawing) else 0,

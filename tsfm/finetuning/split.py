@@ -5,8 +5,11 @@
 
 A block is as many windows of the horizon, back to back, in every series that has room for them. `stopping` says when to
 stop, `selection` which model wins, `report` what the winner is worth: no number of one decides for another. A window is
-forecast from all that precedes it, as in real use; training sees nothing at or after the first step of `stopping`, in
-its contexts, targets and scales alike.
+forecast from all that precedes it, as in real use; training sees nothing at or after the first held-out step of any
+series, in its contexts, targets and scales alike.
+
+Where many series are so short that three blocks would leave little to learn from, a third of the series gives each
+block, one window at its end: so only one horizon is held out of each.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +25,8 @@ from tsfm.prediction import count
 # n series, N windows, H horizon.
 
 BLOCKS = ("stopping", "selection", "report")
-PARTS = 5  # of the length of a series that its horizon may be: three blocks, a context and a target to train on
+PARTS, PARTS_BY_SERIES = 5, 3  # of a series, a horizon long: its blocks, a context and a target to train on
+MANY = 30  # series: enough for blocks of different series
 WANTED, MOST_OF_ONE = 300, 20  # windows of a block: enough to tell models apart, within one series
 HELD_OUT = 0.4  # share of a series that the three blocks may take
 MOST_SERIES = 2000  # that are forecast in a block; the others are still trained on
@@ -34,12 +38,14 @@ class Split:
 
     horizon    steps of a window; fewer than asked where the series are short
     windows    of one series in a block
+    by_series  whether blocks are made of different series instead of different times
     begin      (n,)  first observed step of each series
     train_end  (n,)  steps of each series before its first stopping window
     """
 
     horizon: int
     windows: int
+    by_series: bool
     begin: NDArray[np.int64]
     train_end: NDArray[np.int64]
     stopping: Windows
@@ -61,9 +67,9 @@ def split(panel: Panel, horizon: int, windows: int | None, context: int | None, 
     """
     begin, end = observed_span(panel)
     lengths = end - begin
-    longest = int(np.sort(lengths)[-1])
-    median = int(np.median(lengths))
-    steps = min(horizon, max(median, longest // 2) // PARTS)
+    longest, median = int(lengths.max()), int(np.median(lengths))
+    by_series = len(panel) >= MANY and 3 * horizon > HELD_OUT * median
+    steps = min(horizon, max(median, longest // 2) // (PARTS_BY_SERIES if by_series else PARTS))
     if steps < 1:
         name = panel.ids[int(lengths.argmax())]
         raise DataError(
@@ -71,20 +77,24 @@ def split(panel: Panel, horizon: int, windows: int | None, context: int | None, 
             f"and {PARTS * horizon} to test a horizon of {horizon}; tsfm.forecast(data, horizon={horizon}) forecasts "
             "such series without training"
         )
-    number = windows or usual_windows(len(panel), median, steps)
+    number = 1 if by_series else windows or usual_windows(len(panel), median, steps)
+    held_out = steps * number * (1 if by_series else 3)
+    generator = np.random.default_rng(seed)
     chosen = np.arange(len(panel))
     if len(chosen) > MOST_SERIES:
-        chosen = np.sort(np.random.default_rng(seed).choice(chosen, MOST_SERIES, replace=False))
-    cuts = cut(panel.take(chosen.tolist()), steps, 3 * number, steps, context, reach)
+        chosen = np.sort(generator.choice(chosen, MOST_SERIES, replace=False))
+    cuts = cut(panel.take(chosen.tolist()), steps, held_out // steps, steps, context, reach)
+    owner = generator.permutation(len(cuts)) % 3 if by_series else 2 - cuts.age // number
     cuts = replace(cuts, series=chosen[cuts.series], asked=number)
-    blocks = [part(cuts, cuts.age // number == age) for age in (2, 1, 0)]
+    blocks = [part(cuts, owner == place) for place in range(3)]
     for name, block in zip(BLOCKS, blocks, strict=True):
         if not len(block):
             raise DataError(
-                f"no series has room for the windows of {name!r}: {3 * number} windows of {steps} steps and a context "
-                f"before them; the longest has {longest} values; give windows=1, a shorter horizon or more history"
+                f"no series has room for the windows of {name!r}: {held_out // steps} windows of {steps} steps and a "
+                f"context before them; the longest has {longest} values; give windows=1, a shorter horizon or more "
+                "history"
             )
-    return Split(steps, number, begin, end - 3 * number * steps, *blocks)
+    return Split(steps, number, by_series, begin, end - held_out, *blocks)
 
 
 def observed_span(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
