@@ -124,6 +124,16 @@ def test_what_was_learned_comes_back_into_another_copy(model, kind):
     np.testing.assert_array_equal(forecast(other), forecast(model))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_and_its_original_are_taken_apart_on_their_own(model, kind):
+    before, config = forecast(model), config_of(model, kind)
+    train(model, attach(model, config))
+    trained, other = forecast(model), copy.deepcopy(model)
+    detach(other, config)
+    np.testing.assert_array_equal(forecast(model), trained)
+    np.testing.assert_array_equal(forecast(other), before)
+
+
 @pytest.mark.parametrize("kind", ["lora", "dora", "rows", "bottleneck"])
 def test_bfloat16_rounds_an_adapted_model_by_less_than_a_hundredth_of_its_interval(model, kind):
     config = config_of(model, kind)

@@ -64,6 +64,8 @@ def detach(model: nn.Module, config: AdapterConfig) -> None:
         if config.kind == "bottleneck":
             setattr(module, leaf, getattr(module, leaf).inner)
         else:
+            shared = type(module)  # torch made it for this module, its copies have it too, and what follows edits it
+            module.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
             parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
     for weight in model.parameters():
         weight.requires_grad_(True)
@@ -75,11 +77,6 @@ def merged(model: nn.Module, config: AdapterConfig) -> nn.Module:
     Bottlenecks cannot be folded into weights: they stay, as plain modules.
     """
     tensors, plain = adapter_state(model, config), copy.deepcopy(model)
-    for module in plain.modules():
-        if parametrize.is_parametrized(module):
-            # A copy shares the class that torch made for the original, and taking the change out edits the class.
-            shared = type(module)
-            module.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
     detach(plain, config)
     fold(plain, config, tensors)
     return plain
