@@ -1,7 +1,9 @@
 """Features of covariates: what a head sees of one step of one window, in numbers.
 
     column known ahead   its value at that step; how far that is from its mean over the last season before the cutoff,
-                         and from its value one season earlier; of words the code of that step
+                         from its value one season earlier and from the step before; how far from the median, in units
+                         of the series, a line leads that was drawn through target and covariate in the last ten
+                         seasons of this series; of words the code of that step
     past column          the last known value, and the mean over the last season; of words the last known code
     static column        its value, or the code of its word
     of the forecast      the median, in units of the series, from the level of the last season; the step ahead
@@ -101,10 +103,12 @@ def own_scale(history: Floats, season: int) -> float:
     """Mean absolute change over a season in the last ten seasons; 0 where nothing moved or can be told."""
     recent = history[-SEASONS * max(season, SHORT) :]
     for step in dict.fromkeys((season, 1)):
-        changes = np.abs(recent[step:] - recent[:-step])
+        with np.errstate(over="ignore"):  # changes near the end of float64's range tell no scale
+            changes = np.abs(recent[step:] - recent[:-step])
         changes = changes[~np.isnan(changes)]
-        if len(changes) and changes.mean() > 0:
-            return float(changes.mean())
+        usual = float(changes.mean()) if len(changes) else 0.0
+        if 0 < usual < np.inf:
+            return usual
     return 0.0
 
 
@@ -130,6 +134,8 @@ def features(
         (numbers if column.words is None else codes).extend(made)
     level = np.array([mean_of(one[-span(s) :]) for one, s in zip(known.history, known.season, strict=True)])
     unit = np.where(scale > 0, scale, 1.0)
+    ahead = [one for one in columns if one.role == "future" and one.words is None]
+    numbers += [_by_own_line(one, known, medians, unit) for one in ahead]
     numbers.append((medians - level[:, None]) / unit[:, None])
     steps = np.minimum(np.arange(1, medians.shape[1] + 1), horizon)
     numbers.append(np.broadcast_to(steps.astype(np.float64), medians.shape))
@@ -151,7 +157,36 @@ def _future(column: CovariateColumn, known: Surroundings, shape: tuple[int, ...]
         places = np.arange(shape[1]) % season - season + len(past)
         there = places >= 0
         before[row, there] = past[places[there]]
-    return [now, now - usual, now - before]
+    return [now, now - usual, now - before, now - _one_step_before(now, known.past[column.name])]
+
+
+def _one_step_before(ahead: Floats, past: Sequence[Floats]) -> Floats:
+    """The value of the step before each one ahead (n, H); before the first it is the last of the history."""
+    last = [one[-1] if len(one) else np.nan for one in past]
+    return np.column_stack([last, ahead[:, :-1]])
+
+
+def _by_own_line(column: CovariateColumn, known: Surroundings, medians: Floats, unit: Floats) -> Floats:
+    """How far from the median (n, H) the line of the target over the covariate in the last ten seasons leads."""
+    found = np.full(medians.shape, np.nan)
+    for row, (target, past, season) in enumerate(
+        zip(known.history, known.past[column.name], known.season, strict=True)
+    ):
+        steps = SEASONS * max(season, SHORT)
+        y, x = target[-steps:], past[-steps:]
+        both = ~np.isnan(x) & ~np.isnan(y)
+        if both.sum() > SHORT and np.ptp(x[both]) > 0:
+            slope, level = line(x[both], y[both])
+            ahead = np.clip(known.ahead[column.name][row], x[both].min(), x[both].max())
+            found[row] = (level + slope * ahead - medians[row]) / unit[row]
+    return found
+
+
+def line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Slope and intercept of least squares."""
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    return slope, float(y.mean() - slope * x.mean())
 
 
 def _past(column: CovariateColumn, known: Surroundings, shape: tuple[int, ...]) -> list[Floats]:

@@ -65,7 +65,7 @@ class Trees:
     missing_left   (N,)    whether what is missing goes left
     asked          (N,)    row of `goes_left` where the feature is a code, else -1
     goes_left      (., K)  1 where a code goes left, 0 right, 2 the way of what is missing, as codes not met do
-    baseline       ()      added to the sum
+    baseline       (1,)    added to the sum
     """
 
     start: NDArray[np.int64]
@@ -88,7 +88,7 @@ class Trees:
 
     def sum_of_rows(self, rows: Floats) -> Floats:
         """The sum of all trees (R,) for rows (R, F)."""
-        total = np.full(len(rows), float(self.baseline))
+        total = np.full(len(rows), float(self.baseline[0]))
         for start, depth in zip(self.start, self.depth, strict=True):
             node = np.full(len(rows), start)
             for _ in range(depth):

@@ -10,7 +10,7 @@ import torch
 
 from tsfm import adapter_files, kernels, registry
 from tsfm.checkpoints import CONFIG, WEIGHTS, build, embedded, new_card, read, read_card, weightless
-from tsfm.covariate_head import read_head
+from tsfm.covariate_head import HEAD, read_head
 from tsfm.errors import DataError, UnknownName
 from tsfm.forecaster import Forecaster
 from tsfm.options import DECILES, check_choice
@@ -137,7 +137,7 @@ def find(name: str) -> Path | None:
 
 def stamp(folder: Path) -> tuple[object, ...]:
     """Return what tells a folder's content from an earlier one under the same path."""
-    times = [path.stat().st_mtime_ns for path in (folder / CONFIG, folder / WEIGHTS) if path.is_file()]
+    times = [path.stat().st_mtime_ns for path in (folder / CONFIG, folder / WEIGHTS, folder / HEAD) if path.is_file()]
     return (str(folder), *times)
 
 

@@ -61,14 +61,12 @@ class ReadColumns:
 
 def are_names(given: Any) -> bool:
     """Whether covariates are given as names of columns rather than as values."""
-    return isinstance(given, str) or (
-        isinstance(given, list | tuple) and len(given) > 0 and all(isinstance(name, str) for name in given)
-    )
+    return isinstance(given, str) or (isinstance(given, list | tuple) and all(isinstance(name, str) for name in given))
 
 
 def name_columns(past: Any, future: Any, static: Any) -> Named:
     """The names among what was given; `DataError` where one stands twice, or past= is something else."""
-    if past is not None and not are_names(past) and past != [] and past != ():
+    if past is not None and not are_names(past):
         raise DataError(f"past={past!r} does not name columns; give a list of names such as past=['temperature']")
     taken: dict[str, str] = {}
     found = []

@@ -159,7 +159,7 @@ def exported(model: Any, seen: Floats, sizes: tuple[int, ...]) -> Trees:
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items() if arrays}
     width = max(sizes, default=1)
     left = np.array(turns, dtype=np.int8).reshape(-1, width)
-    return Trees(**joined, goes_left=left, baseline=np.array(model._baseline_prediction, dtype=np.float64).reshape(()))
+    return Trees(**joined, goes_left=left, baseline=np.array(model._baseline_prediction, dtype=np.float64).reshape(1))
 
 
 def turn_of_codes(bits: NDArray[np.uint32], met: NDArray[np.int64], width: int) -> NDArray[np.int8]:
