@@ -91,12 +91,14 @@ class MultivariateForecaster:
         freq: str | None = None,
         steps: int = 200,
         time_budget: float = 120.0,
+        guard: bool = True,
     ) -> "MultivariateForecaster":
         """Fit the adapter on channels that share one time axis, and keep it only if it helps; returns itself.
 
         data         a wide frame (a column a channel), a dictionary, or a matrix (a row a channel); NaN where missing
         horizon      steps ahead for which it is fitted and judged
         steps        of gradient training at most; time_budget is its seconds. Offline adapters take neither
+        guard        False forecasts with the adapter whatever the selection block says of it
         """
         self.horizon = check_horizon(horizon)
         panel = channels_of(data, time, freq)
@@ -124,7 +126,8 @@ class MultivariateForecaster:
             time_budget,
         )
         names = [self.channels[i] for i in self.mixed]
-        self.mixing, self.report = multivariate_fit.fit(self.base, values[self.mixed], names, settings)
+        mixing, self.report = multivariate_fit.fit(self.base, values[self.mixed], names, settings)
+        self.mixing = mixing if self.report.kept or not guard else None
         self.report.notes += notes_on(panel, values, changing)
         return self
 

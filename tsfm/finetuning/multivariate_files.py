@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 TENSORS, BASE = "adapter.safetensors", "base"
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}  # as `load` calls what a forecaster has
 ARRAYS = ("mean", "unit", "correlation", "spread", "share")
 
 
@@ -47,7 +48,7 @@ def save(fitted: "MultivariateForecaster", folder: Path) -> Path:
         fresh.mkdir()
         content = card(fitted, names)
         if fitted.base.name not in (*embedded(), *weightless()):
-            content["base"] = {"folder": BASE}
+            content["base"] = {"folder": BASE, "precision": fitted.base.precision}
             fitted.base.save(fresh / BASE)
         if fitted.mixing is not None:
             save_file(tensors(fitted.mixing), fresh / TENSORS)
@@ -74,7 +75,7 @@ def card(fitted: "MultivariateForecaster", names: list[Any]) -> dict[str, Any]:
     """The content of config.json, for a base of the package."""
     return {
         "multivariate": FORMAT,
-        "base": {"name": fitted.base.name, "sha256": fitted.base.weight_hash},
+        "base": {"name": fitted.base.name, "sha256": fitted.base.weight_hash, "precision": fitted.base.precision},
         "adapter": fitted.adapter,
         "components": fitted.components,
         "samples": fitted.samples,
@@ -120,9 +121,10 @@ def load(kind: "type[MultivariateForecaster]", folder: Path) -> "MultivariateFor
 
 def base_of(entry: dict[str, str], folder: Path) -> Any:
     """The base that was saved along, or the package's own of the same name and weights."""
+    precision = PRECISIONS.get(entry["precision"], "auto")
     if "folder" in entry:
-        return load_base(folder / entry["folder"])
-    base = load_base(entry["name"])
+        return load_base(folder / entry["folder"], precision=precision)
+    base = load_base(entry["name"], precision=precision)
     if base.weight_hash != entry["sha256"]:
         raise DataError(
             f"{folder} was fitted around {entry['name']!r} with weights {entry['sha256'][:12]}, and this tsfm has "

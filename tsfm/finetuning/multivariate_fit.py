@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tsfm.finetuning.multivariate_learning import Block, Settings, learn
 from tsfm.finetuning.multivariate_maps import LEARNED, channel_scales, offline_adapter, untrained_adapter
@@ -99,7 +98,7 @@ def alone(base: Forecaster, block: Block, settings: Settings) -> Floats:
 
 
 def fit(base: Forecaster, values: Floats, names: Sequence[object], settings: Settings) -> tuple[Mixing | None, Report]:
-    """The mixing of channels (C, T), each of which changes in the training part, or None; and the report that says why."""
+    """The mixing of channels (C, T), each of which changes in the training part, and the verdict; None without room."""
     began = clock.perf_counter()
     places = cutoffs(values.shape[1], settings.horizon)
     if places is None:
@@ -120,7 +119,7 @@ def fit(base: Forecaster, values: Floats, names: Sequence[object], settings: Set
     deviation = np.nanstd(values[:, :end], axis=1)
     report = judged(mixing, base, selection, deviation, settings)
     report.steps, report.seconds = steps, clock.perf_counter() - began
-    return (mixing if report.kept else None), report
+    return mixing, report
 
 
 def fitted(
@@ -143,9 +142,9 @@ def calibrate(mixing: Mixing, base: Forecaster, block: Block, settings: Settings
     """Set correlation, spread and share of a mixing, on the stopping block."""
     latent = mixing.encode(block.contexts, sample=False)
     curves = mixing.latent_curves(base, latent, settings.horizon, settings.season, settings.knots)[:, 0]
-    gaps = np.isnan(block.target).any(1)  # (B, H)
+    gaps = np.isnan(block.target).any(axis=1, keepdims=True)  # (B, 1, H)
     happened = mixing.encode(np.where(np.isnan(block.target), mixing.mean[:, None], block.target), sample=False)[:, 0]
-    mixing.correlation = error_correlation(curves, np.where(gaps[:, None], np.nan, happened))
+    mixing.correlation = error_correlation(curves, np.where(gaps, np.nan, happened))
     mixed = mixing.quantiles(base, block.contexts, settings.horizon, settings.season, settings.knots)
     mixing.spread, mixing.share = calibrated(mixed, alone(base, block, settings), block.target, settings.knots)
 
@@ -162,8 +161,8 @@ def judged(mixing: Mixing, base: Forecaster, block: Block, deviation: Floats, se
     mixed = mixing.quantiles(base, block.contexts, settings.horizon, settings.season, settings.knots)
     mixed = blended(mixed, by_itself, mixing.share[:, None, None])
     each = [quantile_losses(block.target, one, settings.knots) / deviation[:, None] for one in (by_itself, mixed)]
-    missing: NDArray[np.bool_] = np.isnan(block.target).all(axis=(1, 2))
-    losses = [np.nanmean(one[~missing], axis=(1, 2)) for one in each]
+    seen = [not np.isnan(one).all() for one in block.target]
+    losses = [np.nanmean(one[seen], axis=(1, 2)) for one in each]
     gains = losses[0] - losses[1]
     if len(gains) < LEAST:
         report.reason = f"each channel alone: only {len(gains)} windows to judge by hold any value"

@@ -3,8 +3,8 @@
 Windows of all channels are drawn from the training part; each latent channel is forecast alone; the loss is the error
 of the decoded medians. As AdaPTS (Benechehab et al. 2025), with three differences. The error is absolute, not squared,
 because medians are decoded. The divergence counts a thousandth of what is published, because at full weight the latent
-channels drown in unit noise and the base forecasts noise. And a linear adapter begins at the identity, so that training
-starts from what the base says of each channel alone.
+channels drown in unit noise and the base forecasts noise. And a linear adapter begins at the slow components of
+multivariate_maps.py: from the identity, the gradient found nothing that held on later windows.
 """
 
 import copy
@@ -27,9 +27,9 @@ from tsfm.panel import Floats
 # B windows, C channels, T steps, L context steps, H horizon, K components.
 
 TRAINING_CONTEXT = 512
-BATCH = 8
-LEARNING_RATE, PATIENCE, EVERY = 1e-3, 5, 10
-RECONSTRUCTION_STEPS, RECONSTRUCTION_ROWS = 600, 512
+SERIES, FEWEST = 64, 2  # of a step: latent channels that go through the base, and windows
+LEARNING_RATE, PATIENCE, EVERY = 2e-4, 5, 10
+RECONSTRUCTION_STEPS, RECONSTRUCTION_ROWS = 300, 256
 DIVERGENCE = 1e-3
 
 
@@ -99,7 +99,7 @@ def learn(
 
 def reconstruct(adapter: ChannelAdapter, values: Tensor, generator: np.random.Generator) -> None:
     """Let a deep adapter give back steps of the training part (C, T), which costs no pass of the base."""
-    optimizer = torch.optim.Adam(adapter.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(adapter.parameters(), lr=1e-3)
     adapter.train()
     for _ in range(RECONSTRUCTION_STEPS):
         where = generator.integers(values.shape[1], size=RECONSTRUCTION_ROWS)
@@ -116,7 +116,9 @@ def drawn(
 ) -> tuple[Floats, Floats]:
     """Filled contexts (B, C, L) and targets (B, C, H) at random places of the training part."""
     reach = min(settings.context or TRAINING_CONTEXT, TRAINING_CONTEXT, train.shape[1] - settings.horizon)
-    where = generator.integers(reach, train.shape[1] - settings.horizon, endpoint=True, size=BATCH)
+    where = generator.integers(
+        reach, train.shape[1] - settings.horizon, endpoint=True, size=max(FEWEST, SERIES // settings.components)
+    )
     made = [train[:, cut - reach : cut + settings.horizon] for cut in where]
     kept = [one for one in made if not np.isnan(one[:, :reach]).all(1).any()]
     if not kept:

@@ -70,20 +70,13 @@ def offline_adapter(kind: str, rows: Floats, components: int, seed: int) -> Chan
 
 
 def untrained_adapter(name: str, rows: Floats, components: int, seed: int) -> ChannelAdapter:
-    """An adapter to learn, which begins as near to each channel alone as it can.
-
-    Linear kinds begin as the identity (all components) or as principal components (fewer), so that the first step of
-    training starts from what the base says anyway. "vae" has no such place and learns to reconstruct first.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        adapter = ChannelAdapter(ChannelAdapterConfig(LEARNED[name], rows.shape[1], components))
+    """An adapter to learn. Linear kinds begin as "linear" ends; "vae" at random, and learns to reconstruct first."""
     if name == "vae":
-        return adapter
-    if components == rows.shape[1]:
-        encoder = decoder = np.eye(components)
-    else:
-        encoder, decoder = directions("pca", rows, components, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return ChannelAdapter(ChannelAdapterConfig(LEARNED[name], rows.shape[1], components))
+    encoder, decoder = directions("linear", rows, components, seed)
+    adapter = ChannelAdapter(ChannelAdapterConfig(LEARNED[name], rows.shape[1], len(encoder)))
     place(adapter, encoder, decoder)
     return adapter
 
