@@ -21,7 +21,7 @@ from tsfm.panel import Floats, Panel
 # B windows, C context steps, H horizon.
 
 LONGEST_CONTEXT = 2048
-FEWEST, MOST = 8, 256  # windows of a step
+FEWEST, MOST = 8, 64  # windows of a step
 STEPS_AT_ONCE = 32_768  # of context and horizon together
 
 

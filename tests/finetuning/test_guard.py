@@ -1,0 +1,64 @@
+"""The guard: nobody replaces the zero-shot model without being better beyond doubt on windows that did not form it."""
+
+import numpy as np
+import pytest
+
+from tsfm.finetuning.scoring import FEW, Scored, guard
+
+
+def scored(loss):
+    loss = np.asarray(loss, dtype=float)
+    return Scored(loss, 1.0, 1.0, 0.8, np.zeros((len(loss), 1, 9)), 0.0)
+
+
+def judged(stopping, selection):
+    """The verdict over losses by name."""
+    names = [name for name in selection if name != "zero-shot"]
+    blocks = [{name: scored(loss) for name, loss in block.items()} for block in (stopping, selection)]
+    return guard(*blocks, "zero-shot", names)
+
+
+ONES = np.ones(40)
+
+
+def test_a_clear_gain_wins():
+    noise = 0.01 * np.random.default_rng(0).normal(size=40)
+    block = {"zero-shot": ONES, "lora": 0.9 * ONES + noise}
+    verdict = judged(block, block)
+    assert verdict.winner == "lora"
+    assert "better on the selection windows" in verdict.reasons["zero-shot"]
+
+
+def test_a_gain_within_luck_does_not_win():
+    noise = np.random.default_rng(0).normal(size=40)
+    noise -= noise.mean()
+    verdict = judged({"zero-shot": ONES, "lora": 0.9 * ONES}, {"zero-shot": ONES, "lora": ONES - 0.001 + 0.1 * noise})
+    assert verdict.winner == "zero-shot"
+    assert "may be luck" in verdict.reasons["lora"]
+
+
+@pytest.mark.parametrize("share", [1.0, 1.01, 1.5])
+def test_nobody_who_is_not_better_on_the_selection_windows_wins(share):
+    verdict = judged({"zero-shot": ONES, "lora": 0.5 * ONES}, {"zero-shot": ONES, "lora": share * ONES})
+    assert verdict.winner == "zero-shot"
+
+
+def test_with_few_windows_both_blocks_must_agree():
+    few = np.ones(FEW - 1)
+    selection = {"zero-shot": few, "lora": 0.9 * few}
+    assert judged({"zero-shot": few, "lora": few}, selection).winner == "zero-shot"
+    assert judged({"zero-shot": few, "lora": 0.9 * few}, selection).winner == "lora"
+
+
+def test_the_best_of_several_wins_and_each_other_has_its_reason():
+    noise = 0.01 * np.random.default_rng(0).normal(size=40)
+    block = {"zero-shot": ONES, "naive": 1.3 * ONES, "lora": 0.95 * ONES + noise, "full": 0.9 * ONES - noise}
+    verdict = judged(block, block)
+    assert verdict.winner == "full"
+    assert set(verdict.reasons) == {"zero-shot", "naive", "lora"}
+
+
+def test_windows_without_a_seasonal_error_take_no_part():
+    mute = np.where(np.arange(40) < 20, np.nan, 1.0)
+    block = {"zero-shot": mute, "lora": 0.8 * mute + np.where(np.arange(40) % 2, 0.01, -0.01)}
+    assert judged(block, block).winner == "lora"
