@@ -85,7 +85,9 @@ class FineTuned:
             "hardware": hardware(),
         }
         report["verdict"] = report_text.verdict(report)
-        return cls(winner.forecaster, plain(report), pictures(run, verdict.winner))
+        # A change of every weight is no small file on top of a base: it is saved as a model of its own.
+        kept = winner.forecaster.merge() if verdict.winner == "full" else winner.forecaster
+        return cls(kept, plain(report), pictures(run, verdict.winner))
 
     def forecast(self, data: Any, horizon: int | None = None, **options: Any) -> Forecast:
         """Forecast with what was kept; the options are those of `tsfm.forecast`."""
