@@ -23,13 +23,13 @@ import torch
 from rich.console import Console
 
 from tsfm.data.datasets import data_hash, load_dataset
-from tsfm.evaluation.metrics import seasonal_error
+from tsfm.evaluation.metrics import quantile_loss, seasonal_error
 from tsfm.evaluation.results import ROOT, origin, write_csv
 from tsfm.finetuning.multivariate import MultivariateForecaster
 from tsfm.finetuning.multivariate_fit import alone, block_of
 from tsfm.finetuning.multivariate_learning import Block, Settings
 from tsfm.finetuning.multivariate_maps import ADAPTERS
-from tsfm.finetuning.multivariate_quantiles import blended, quantile_losses
+from tsfm.finetuning.multivariate_quantiles import blended
 from tsfm.loading import load
 from tsfm.options import DECILES
 from tsfm.panel import Floats
@@ -47,7 +47,9 @@ def scores(block: Block, quantiles: Floats, deviation: Floats, scale: Floats) ->
         "mse": float(np.nanmean(standard**2)),
         "mae": float(np.nanmean(np.abs(standard))),
         "mase": float(np.nanmean(np.abs(error) / scale[..., None])),
-        "quantile_loss": float(np.nanmean(quantile_losses(block.target, quantiles, DECILES) / deviation[:, None])),
+        "quantile_loss": float(
+            np.nanmean(quantile_loss(block.target, quantiles, DECILES).mean(-1) / deviation[:, None])
+        ),
         "coverage80": float(inside[~np.isnan(block.target)].mean()),
     }
 
@@ -97,11 +99,12 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: list[dict[str, Any]] = []
+    made_by = origin()
     for name in options.sets:
         for horizon in HORIZONS:
             found += rows_of(name, horizon, options)
             columns = list(dict.fromkeys(key for row in found for key in row))
-            write_csv(options.out, [{**{key: row.get(key, "") for key in columns}, **origin()} for row in found])
+            write_csv(options.out, [{**{key: row.get(key, "") for key in columns}, **made_by} for row in found])
     table = pd.DataFrame(found)
     single = table[table.adapter == "none"].set_index(["set", "horizon"])
     for (adapter, variant), part in table[table.adapter != "none"].groupby(["adapter", "variant"]):

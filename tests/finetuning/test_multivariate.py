@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import every_forecaster
@@ -14,7 +15,7 @@ import torch
 from tsfm.errors import DataError, UnknownName
 from tsfm.finetuning.multivariate import MultivariateForecaster
 from tsfm.finetuning.multivariate_fit import cutoffs
-from tsfm.finetuning.multivariate_maps import OFFLINE, directions, offline_adapter
+from tsfm.finetuning.multivariate_maps import OFFLINE, directions, offline_adapter, untrained_adapter
 from tsfm.finetuning.multivariate_quantiles import Mixing, blended, calibrated, error_correlation, filled
 from tsfm.loading import load
 
@@ -130,6 +131,19 @@ def test_error_correlation_finds_components_that_err_together():
     assert found[0, 1] > 0.85
     assert abs(found[0, 2]) < 0.15
     assert np.linalg.eigvalsh(found).min() > 0
+
+
+@pytest.mark.parametrize("adapter", ["dropout-ae", "vae", "linear-vae"])
+def test_a_stochastic_adapter_draws_anew_each_pass_and_the_same_for_a_window_in_any_company(
+    adapter: str, rows: np.ndarray
+):
+    made = untrained_adapter(adapter, rows, 2, 0).double().eval()
+    mixing = replace(mixing_of(rows), adapter=made, correlation=np.eye(2))
+    contexts = np.stack([rows[:60].T, rows[60:120].T])
+    together = mixing.encode(contexts, sample=True)
+    assert (together[0, 0] != together[0, 1]).any()
+    np.testing.assert_array_equal(mixing.encode(contexts[1:], sample=True)[0], together[1])
+    assert mixing.encode(contexts, sample=False).shape[1] == 1
 
 
 def test_calibration_finds_the_spread_and_the_share_that_fit():
@@ -257,6 +271,13 @@ def test_gaps_and_a_channel_that_never_changes_are_told_and_stand_no_fit_in_the_
     assert "13 missing values of 'b', 'c' filled" in str(made.report)
     assert "nothing changes in the training part: 'still'" in str(made.report)
     assert (made.forecast(frame).median["still"] == 7.0).all()
+
+
+def test_a_channel_that_begins_too_late_to_be_judged_leaves_each_channel_alone():
+    frame = tangled()
+    frame.iloc[20:-60, 3] = np.nan
+    made = MultivariateForecaster("moe-decoder-tiny", "pca", samples=40, context=64).fit(frame, HORIZON)
+    assert "fewer than 3 windows" in made.report.reason
 
 
 def test_one_channel_or_too_few_steps_are_forecast_alone_and_say_so():

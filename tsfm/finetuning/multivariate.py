@@ -101,6 +101,8 @@ class MultivariateForecaster:
         guard        False forecasts with the adapter whatever the selection block says of it
         """
         self.horizon = check_horizon(horizon)
+        if not time_budget > 0:
+            raise DataError(f"time_budget={time_budget!r} leaves no time; give seconds, such as time_budget=60")
         panel = channels_of(data, time, freq)
         self.channels, self.mixing = list(panel.ids), None
         values = np.stack(panel.values)

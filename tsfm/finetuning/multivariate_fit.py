@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tsfm.evaluation.metrics import quantile_loss
 from tsfm.finetuning.multivariate_learning import Block, Settings, learn
 from tsfm.finetuning.multivariate_maps import LEARNED, channel_scales, offline_adapter, untrained_adapter
 from tsfm.finetuning.multivariate_quantiles import (
@@ -24,7 +25,6 @@ from tsfm.finetuning.multivariate_quantiles import (
     calibrated,
     error_correlation,
     filled,
-    quantile_losses,
 )
 from tsfm.forecaster import Forecaster
 from tsfm.panel import Floats
@@ -83,10 +83,19 @@ def cutoffs(length: int, horizon: int) -> tuple[int, list[int], list[int]] | Non
 
 
 def block_of(values: Floats, names: Sequence[object], where: Sequence[int], horizon: int, reach: int) -> Block:
-    """The windows at these cutoffs of (C, T) values, each with `reach` steps of context."""
-    raw = np.stack([values[:, cut - reach : cut] for cut in where])
-    target = np.stack([values[:, cut : cut + horizon] for cut in where])
-    return Block(filled(raw, names), raw, target, 1 + (where[-1] - where[0]) // horizon)
+    """The windows at these cutoffs of (C, T) values, each with `reach` steps of context.
+
+    Those in whose context a channel has no value, or that nothing can be compared with, are left out.
+    """
+    observed = ~np.isnan(values)
+    told = [
+        cut
+        for cut in where
+        if observed[:, cut - reach : cut].any(axis=1).all() and observed[:, cut : cut + horizon].any()
+    ]
+    raw = np.array([values[:, cut - reach : cut] for cut in told]).reshape(-1, len(values), reach)
+    target = np.array([values[:, cut : cut + horizon] for cut in told]).reshape(-1, len(values), horizon)
+    return Block(filled(raw, names), raw, target, 1 + (told[-1] - told[0]) // horizon if told else 0)
 
 
 def alone(base: Forecaster, block: Block, settings: Settings) -> Floats:
@@ -113,7 +122,12 @@ def fit(base: Forecaster, values: Floats, names: Sequence[object], settings: Set
     reach = min(settings.context or end, end)
     stopping = block_of(values, names, first, settings.horizon, reach)
     selection = block_of(values, names, second, settings.horizon, reach)
-
+    if min(len(stopping.target), len(selection.target)) < LEAST:
+        return None, Report(
+            settings.adapter,
+            False,
+            f"each channel alone: fewer than {LEAST} windows to stop or to judge by have values in all channels",
+        )
     mixing, steps = fitted(base, values[:, :end], names, stopping, settings)
     calibrate(mixing, base, stopping, settings)
     deviation = np.nanstd(values[:, :end], axis=1)
@@ -160,13 +174,11 @@ def judged(mixing: Mixing, base: Forecaster, block: Block, deviation: Floats, se
     by_itself = alone(base, block, settings)
     mixed = mixing.quantiles(base, block.contexts, settings.horizon, settings.season, settings.knots)
     mixed = blended(mixed, by_itself, mixing.share[:, None, None])
-    each = [quantile_losses(block.target, one, settings.knots) / deviation[:, None] for one in (by_itself, mixed)]
-    seen = [not np.isnan(one).all() for one in block.target]
-    losses = [np.nanmean(one[seen], axis=(1, 2)) for one in each]
+    each = [
+        quantile_loss(block.target, one, settings.knots).mean(-1) / deviation[:, None] for one in (by_itself, mixed)
+    ]
+    losses = [np.nanmean(one, axis=(1, 2)) for one in each]
     gains = losses[0] - losses[1]
-    if len(gains) < LEAST:
-        report.reason = f"each channel alone: only {len(gains)} windows to judge by hold any value"
-        return report
     report.alone, report.mixed = float(losses[0].mean()), float(losses[1].mean())
     report.error = float(gains.std(ddof=1) / np.sqrt(min(len(gains), block.apart)))
     report.kept = bool(gains.mean() > report.error)

@@ -7,6 +7,7 @@ channels drown in unit noise and the base forecasts noise. And a linear adapter 
 multivariate_maps.py: from the identity, the gradient found nothing that held on later windows.
 """
 
+import contextlib
 import copy
 import time as clock
 from collections.abc import Sequence
@@ -79,19 +80,20 @@ def learn(
         best, best_loss = copy.deepcopy(adapter.state_dict()), stopping_loss(mixing, base, stopping, settings)
         waited = step = 0
         optimizer = torch.optim.Adam(adapter.parameters(), lr=LEARNING_RATE)
-        while step < settings.steps and waited < PATIENCE and clock.perf_counter() - began < settings.time_budget:
-            adapter.train()
-            loss = training_loss(mixing, base, *drawn(train, names, settings, generator), settings)
-            optimizer.zero_grad()
-            loss.backward(inputs=list(adapter.parameters()))  # the base keeps its weights, and gets no gradients
-            nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
-            optimizer.step()
-            step += 1
-            if step % EVERY == 0:
-                found = stopping_loss(mixing, base, stopping, settings)
-                waited = 0 if found < best_loss else waited + 1
-                if found < best_loss:
-                    best, best_loss = copy.deepcopy(adapter.state_dict()), found
+        with contextlib.suppress(KeyboardInterrupt):  # whoever stops it keeps the best so far
+            while step < settings.steps and waited < PATIENCE and clock.perf_counter() - began < settings.time_budget:
+                adapter.train()
+                loss = training_loss(mixing, base, *drawn(train, names, settings, generator), settings)
+                optimizer.zero_grad()
+                loss.backward(inputs=list(adapter.parameters()))  # the base keeps its weights, and gets no gradients
+                nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
+                optimizer.step()
+                step += 1
+                if step % EVERY == 0:
+                    found = stopping_loss(mixing, base, stopping, settings)
+                    waited = 0 if found < best_loss else waited + 1
+                    if found < best_loss:
+                        best, best_loss = copy.deepcopy(adapter.state_dict()), found
         adapter.load_state_dict(best)
     mixing.adapter = adapter.double()
     return step

@@ -15,6 +15,7 @@ import torch
 
 from tsfm import quantile_curve
 from tsfm.errors import DataError
+from tsfm.evaluation.metrics import quantile_loss
 from tsfm.forecaster import Forecaster
 from tsfm.nn.channel_adapters import ChannelAdapter
 from tsfm.panel import Floats
@@ -150,12 +151,6 @@ def error_correlation(curves: Floats, actual: Floats) -> Floats:
     return np.asarray((1 - INDEPENDENT) * found + INDEPENDENT * np.eye(count))
 
 
-def quantile_losses(target: Floats, quantiles: Floats, knots: Sequence[float]) -> Floats:
-    """Twice the pinball loss (...), NaN where the target is; target (...), quantiles (..., Q)."""
-    error = target[..., None] - quantiles
-    return np.asarray(2.0 * np.abs(error * ((error <= 0) - np.asarray(knots))).mean(-1))
-
-
 def calibrated(mixed: Floats, alone: Floats, target: Floats, knots: Sequence[float]) -> tuple[Floats, Floats]:
     """Spread and share (C,) of least quantile loss on windows: mixed, alone (B, C, H, Q), target (B, C, H).
 
@@ -166,7 +161,7 @@ def calibrated(mixed: Floats, alone: Floats, target: Floats, knots: Sequence[flo
     for i, spread in enumerate(SPREADS):
         wider = middle + spread * (mixed - middle)
         for j, share in enumerate(SHARES):
-            losses[i, j] = np.nansum(quantile_losses(target, blended(wider, alone, share), knots), axis=(0, 2))
+            losses[i, j] = np.nansum(quantile_loss(target, blended(wider, alone, share), knots), axis=(0, 2, 3))
     best = losses.reshape(-1, mixed.shape[1]).argmin(0)
     return SPREADS[best // len(SHARES)], SHARES[best % len(SHARES)]
 
