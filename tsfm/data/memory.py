@@ -1,28 +1,33 @@
 """Memory: what reading a table takes, estimated from the size of the file, against what the machine has left.
 
-The factors were measured on files of 200 MB to 2 GB (long and wide); they hold what the frame takes, what parsing needs
-beside it, and the arrays of the panel.
+The factors were measured on files of 300 MB (long, wide and one series of 11 million stamps) with a tenth added; they
+hold what the frame takes, what parsing needs beside it, and the arrays of the panel.
 """
 
 import os
+from itertools import zip_longest
 from pathlib import Path
 
 from tsfm.data.packed import unpacked_size
+from tsfm.data.sniffing import Dialect, head_cells
 from tsfm.errors import DataError
 
 GIB = 2**30
 SMALL = 64 * 2**20  # bytes of text that are read without a word
-CELL = 40.0  # bytes that a number takes at the height of reading: parsed parts, frame, arrays of the panel
-WORD = 120.0  # the same for a cell of text
+NUMBER = 35  # bytes that a number takes at the height of reading: parsed part, frame, arrays of the panel
+WORD, FRESH = 27, 116  # the same for a word, and what a word adds that is new in its part of the file
 
 
-def need(size: int, head: list[list[str]]) -> int:
-    """Bytes that reading `size` bytes of text takes, from the cells of its first lines."""
-    rows = head[1:] or head
-    line = sum(sum(len(cell) + 1 for cell in row) for row in rows) / len(rows)
-    words = sum(not _is_number(cell) for row in rows for cell in row) / len(rows)
-    cells = sum(len(row) for row in rows) / len(rows)
-    return int(size / max(1.0, line) * (CELL * (cells - words) + WORD * words))
+def need(size: int, rows: list[list[str]], line: float) -> int:
+    """Bytes that reading `size` bytes of text takes, from the rows of its head and the bytes of such a row.
+
+    pandas parses a file in parts as long as the head, and holds equal words of one part once.
+    """
+    each = 0.0
+    for column in zip_longest(*rows, fillvalue=""):
+        words = [cell for cell in column if not _is_number(cell)]
+        each += NUMBER if len(words) < len(column) / 2 else WORD + FRESH * len(set(words)) / len(words)
+    return int(size / max(1.0, line) * each)
 
 
 def _is_number(cell: str) -> bool:
@@ -57,13 +62,13 @@ def _from_group() -> int | None:
         return None
 
 
-def refuse_too_large(file: Path, head: list[list[str]], left: int | None = None) -> None:
+def refuse_too_large(file: Path, dialect: Dialect, left: int | None = None) -> None:
     """Raise before anything is read if the file would not fit in `left` bytes, by default what is free."""
     size = unpacked_size(file)
     if size < SMALL:
         return
     left = available() if left is None else left
-    needed = need(size, head)
+    needed = need(size, *head_cells(file, dialect))
     if left is None or needed <= left:
         return
     raise DataError(

@@ -12,7 +12,7 @@ import pandas as pd
 from tsfm.data.memory import refuse_too_large
 from tsfm.data.mending import mend
 from tsfm.data.packed import PACKED as PACKED
-from tsfm.data.packed import kind_of, unpacked_size
+from tsfm.data.packed import kind_of
 from tsfm.data.repairs import many
 from tsfm.data.sniffing import Dialect, sniff, western
 from tsfm.errors import DataError, MissingDependency
@@ -23,8 +23,6 @@ PARQUET = (".parquet", ".pq")
 TSF = (".tsf",)
 KNOWN = TEXT + PARQUET + TSF
 WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
-LARGE = 1 << 28  # bytes of text above which equal words are held once
-SAMPLE = 1000  # rows that tell which columns hold words
 DATE = re.compile(r"\d{4}-\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 NUMBER = re.compile(r"-?\d+([.,]\d+)*$")
 
@@ -84,19 +82,19 @@ def read_csv_told(
     keep   columns that hold ids or times, whose words stay words
     """
     dialect = sniff(file, encoding)
-    refuse_too_large(file, dialect.head)
+    refuse_too_large(file, dialect)
     try:
-        frame, repairs = _parsed(file, dialect)
+        frame = _parsed(file, dialect)
     except UnicodeDecodeError as error:
         found, told = western(file, error)
         dialect = replace(sniff(file, found), encoding=found)
         dialect.told.append(("encoding", told))
-        frame, repairs = _parsed(file, dialect)
+        frame = _parsed(file, dialect)
     _refuse_nameless(file, list(map(str, frame.columns)))
     if frame.empty:
         names = ", ".join(map(str, frame.columns[:6]))
         raise DataError(f"{str(file)!r} holds a line of names ({names}) and no rows; add the data below it")
-    repairs = [Repair(file.name, kind, 1, f"file {file.name!r}: {text}") for kind, text in dialect.told] + repairs
+    repairs = [Repair(file.name, kind, 1, f"file {file.name!r}: {text}") for kind, text in dialect.told]
     frame, mended = mend(frame, file.name, keep, "," if dialect.grouped else dialect.decimal)
     repairs += mended + _absent(frame, dialect)
     first = frame.columns[0]
@@ -106,8 +104,8 @@ def read_csv_told(
     return frame, repairs
 
 
-def _parsed(file: Path, dialect: Dialect) -> tuple[pd.DataFrame, list[Repair]]:
-    """The cells as pandas reads them; of large files, equal words are held once."""
+def _parsed(file: Path, dialect: Dialect) -> pd.DataFrame:
+    """The cells as pandas reads them."""
     regex = dialect.separator == r"\s{2,}"
     # pandas' quicker parser may be wrong in the last bit, and parquet would tell another forecast.
     how: dict[str, Any] = {"float_precision": None if regex else "round_trip", "engine": "python" if regex else "c"}
@@ -118,29 +116,21 @@ def _parsed(file: Path, dialect: Dialect) -> tuple[pd.DataFrame, list[Repair]]:
         "skiprows": dialect.skip,
     }
     try:
-        top = pd.read_csv(file, nrows=SAMPLE, **how) if dialect.longer or _is_large(file) else None
-        if dialect.longer and top is not None:
+        if dialect.longer:
             columns = list(pd.read_csv(file, nrows=0, **how).columns)
             how |= {"names": [*columns, f"Unnamed: {len(columns)}"], "header": 0}
-        elif top is not None:
-            how["dtype"] = {name: "category" for name in top.columns if not pd.api.types.is_numeric_dtype(top[name])}
-        how["dtype"] = {**how.get("dtype", {}), **dict.fromkeys(dialect.grouped, str)}
+        if dialect.grouped:
+            how["dtype"] = dict.fromkeys(dialect.grouped, str)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", pd.errors.DtypeWarning)
-            frame = pd.read_csv(file, **how)
-        for name in frame.columns[frame.dtypes == "category"]:
-            frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
+            frame: pd.DataFrame = pd.read_csv(file, **how)
         if caught:
             _as_words(file, frame, how)
-        return frame, []
+        return frame
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise DataError(
             f"{str(file)!r} cannot be read as CSV: {_plain(error)}; correct it and save the table again"
         ) from error
-
-
-def _is_large(file: Path) -> bool:
-    return unpacked_size(file) >= LARGE
 
 
 def _as_words(file: Path, frame: pd.DataFrame, how: dict[str, Any]) -> None:

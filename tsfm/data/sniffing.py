@@ -15,7 +15,7 @@ from tsfm.data.arrays import MISSING_WORDS
 from tsfm.data.packed import open_packed
 from tsfm.errors import DataError
 
-HEAD = 1 << 18  # bytes
+HEAD = 1 << 18  # bytes, as many as pandas parses at a time
 LINES = 200
 AGREE = 0.9  # share of lines that must have the usual number of fields
 SEPARATORS = ",;\t|"
@@ -48,7 +48,6 @@ class Dialect:
     skip     lines above the names that are no part of the table
     longer   True where every row ends in one separator more than the names
     grouped  columns whose points part thousands, as it seems
-    head     cells of the first lines, names first
     words    column -> a word in it that counts as missing
     told     kind and sentence of everything out of the ordinary
     """
@@ -59,16 +58,13 @@ class Dialect:
     skip: int = 0
     longer: bool = False
     grouped: list[str] = field(default_factory=list)
-    head: list[list[str]] = field(default_factory=list)
     words: dict[str, str] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
 
 
 def sniff(file: Path, encoding: str | None = None) -> Dialect:
     """The dialect of a CSV file; what is no table in text is a `DataError`."""
-    with open_packed(file) as stream:
-        head = stream.read(HEAD)
-        whole = not stream.read(1)
+    head, whole = _head(file)
     _refuse_other_kinds(file, head)
     told: list[tuple[str, str]] = []
     found = encoding or _encoding(file, head, told)
@@ -91,7 +87,21 @@ def sniff(file: Path, encoding: str | None = None) -> Dialect:
     rows = [fields(line, separator) for line in table]
     longer = _rows_are_longer(file, rows, told)
     grouped = _grouped(rows, told) if separator not in ",\t" and decimal == "." else []
-    return Dialect(found, separator, decimal, skip, longer, grouped, rows, _missing_words(rows), told)
+    return Dialect(found, separator, decimal, skip, longer, grouped, _missing_words(rows), told)
+
+
+def head_cells(file: Path, dialect: Dialect) -> tuple[list[list[str]], float]:
+    """The cells of the rows in the head of a file, and how many bytes such a row has."""
+    head, whole = _head(file)
+    lines = [line for line in _lines(head, dialect.encoding, whole)[dialect.skip + 1 :] if line.strip()]
+    return [fields(line, dialect.separator) for line in lines], len(head) / max(1, len(lines))
+
+
+def _head(file: Path) -> tuple[bytes, bool]:
+    """The first bytes of a file, and whether they are all of it."""
+    with open_packed(file) as stream:
+        head = stream.read(HEAD)
+        return head, not stream.read(1)
 
 
 def fields(line: str, separator: str) -> list[str]:

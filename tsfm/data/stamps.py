@@ -18,9 +18,11 @@ from tsfm.errors import DataError
 SLASHED = r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4}|\d{2})(?!\d)"
 SLASHED_MARK = r"^\s*\d{1,2}([/.\-])"
 UNITS = ("s", "ms", "us", "ns")
+ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?$")
 CLOCK_TIME = r"^\s*\d{1,2}:\d\d(:\d\d(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*$"
 QUARTER = re.compile(r"^\s*\d{4}[ -]?Q[1-4]\s*$|^\s*Q[1-4][ -]?\d{4}\s*$", re.IGNORECASE)
 Owner = Callable[[int], str]
+RowOf = Callable[[int], int]
 Read = tuple[Clock, Ticks, str]
 
 
@@ -116,9 +118,7 @@ def _from_objects(stamps: Any, name: str, owner: Owner) -> tuple[Any, str]:
         return pd.PeriodIndex(stamps), ""
     if kind == "string":
         codes, words = pd.factorize(stamps)
-        _, firsts = np.unique(codes, return_index=True)
-        rows = firsts[-len(words) :] if len(words) else firsts
-        parsed, how = _from_text(pd.Index(words), name, owner, rows)
+        parsed, how = _from_text(pd.Index(words), name, owner, lambda word: int(np.flatnonzero(codes == word)[0]))
         return parsed.take(codes) if (codes >= 0).all() else parsed.insert(len(parsed), pd.NaT).take(codes), (
             f"text in column {name!r} was read as times{how}"
         )
@@ -167,11 +167,14 @@ def _unreadable(stamps: Any, how: dict[str, Any]) -> tuple[int, Any]:
     return 0, stamps[0]
 
 
-def _from_text(words: Any, name: str, owner: Owner, rows: Ticks) -> tuple[Any, str]:
-    """Times of distinct texts that stand first in `rows`, and how they were read where that needs words."""
+def _from_text(words: Any, name: str, owner: Owner, row_of: RowOf) -> tuple[Any, str]:
+    """Times of distinct texts, which stand first in the row that `row_of` says; how, where that needs words."""
+    plain = _plainly_iso(words) if len(words) and ISO.match(words[0]) else None
+    if plain is not None:
+        return plain, ""
 
     def whose(word: int) -> str:
-        return owner(int(rows[word]))
+        return owner(row_of(word))
 
     text = pd.Series(words, dtype=object)
     dateless = text.str.match(CLOCK_TIME).to_numpy()
@@ -184,14 +187,14 @@ def _from_text(words: Any, name: str, owner: Owner, rows: Ticks) -> tuple[Any, s
     slashed = text.str.extract(SLASHED)
     short = slashed.notna().all(axis=1).to_numpy()
     if short.all():
-        day_first, why = _day_first(text.str.extract(SLASHED_MARK)[0], slashed, text, name, owner, rows)
+        day_first, why = _day_first(text.str.extract(SLASHED_MARK)[0], slashed, text, name, owner, row_of)
         return _converted(words, name, whose, dayfirst=day_first, format="mixed"), why
     if all(QUARTER.match(word) for word in words):
         tidy = text.str.upper().str.replace(r"[ -]", "", regex=True).str.replace(r"^(Q\d)(\d{4})$", r"\2\1", regex=True)
         return pd.PeriodIndex(tidy, freq="Q").to_timestamp(), ""
     _refuse_zones_in_text(text, words, name, whose)
     if short.any():
-        return _from_two_ways(words, short, name, owner, rows)
+        return _from_two_ways(words, short, name, owner, row_of)
     if text.str.fullmatch(r"\s*\d{6}\s*").all():
         return _converted(pd.Index(text.str.strip()), name, whose, format="%Y%m"), ""
     iso = text.str.match(r"^\s*\d{4}-?\d{0,2}").to_numpy()
@@ -199,6 +202,17 @@ def _from_text(words: Any, name: str, owner: Owner, rows: Ticks) -> tuple[Any, s
         return _converted(words, name, whose, format="ISO8601"), ""
     told = f"; it writes them in several ways, such as {words[iso][0]!r} and {words[~iso][0]!r}" if iso.any() else ""
     return _converted(words, name, whose, format="mixed"), told
+
+
+def _plainly_iso(words: Any) -> Any:
+    """Times of texts that are all in ISO order and without a zone, None for any others; no pattern is tried on each."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dates = pd.DatetimeIndex(pd.to_datetime(words, format="ISO8601"))
+    except (ValueError, TypeError, OverflowError, UserWarning, FutureWarning):
+        return None
+    return dates if dates.tz is None else None
 
 
 def _refuse_zones_in_text(text: Any, words: Any, name: str, whose: Owner) -> None:
@@ -209,25 +223,26 @@ def _refuse_zones_in_text(text: Any, words: Any, name: str, whose: Owner) -> Non
         raise _mixed_zones(whose(row), name, zones.iloc[0], zones.iloc[row], words[row])
 
 
-def _from_two_ways(words: Any, short: Any, name: str, owner: Owner, rows: Ticks) -> tuple[Any, str]:
+def _from_two_ways(words: Any, short: Any, name: str, owner: Owner, row_of: RowOf) -> tuple[Any, str]:
     """Times where 31/01/2024 stands beside 2024-01-31: each kind is read on its own, and that is told."""
     one, two = words[~short], words[short]
-    plain, _ = _from_text(one, name, owner, rows[~short])
-    other, why = _from_text(two, name, owner, rows[short])
+    first, second = np.flatnonzero(~short), np.flatnonzero(short)
+    plain, _ = _from_text(one, name, owner, lambda word: row_of(int(first[word])))
+    other, why = _from_text(two, name, owner, lambda word: row_of(int(second[word])))
     both = np.empty(len(words), dtype=object)
     both[~short], both[short] = list(plain), list(other)
     dates = pd.DatetimeIndex(pd.to_datetime(pd.Series(both))).as_unit(max(plain.unit, other.unit, key=UNITS.index))
     return dates, f"; it writes them in several ways, such as {one[0]!r} and {two[0]!r}{why}"
 
 
-def _day_first(marks: Any, slashed: Any, text: Any, name: str, owner: Owner, rows: Ticks) -> tuple[bool, str]:
+def _day_first(marks: Any, slashed: Any, text: Any, name: str, owner: Owner, row_of: RowOf) -> tuple[bool, str]:
     """Whether texts such as 31/12/2024 start with the day, and what shows it; refused when no text tells."""
     one, two = (slashed[part].astype(int).to_numpy() for part in (0, 1))
     days, months = np.flatnonzero(one > 12), np.flatnonzero(two > 12)
     if len(days) and len(months):
-        shown = [f"{text.iloc[word]!r} in row {int(rows[word])}" for word in (days[0], months[0])]
+        shown = [f"{text.iloc[word]!r} in row {row_of(int(word))}" for word in (days[0], months[0])]
         raise DataError(
-            f"{owner(int(rows[months[0]]))} mixes day/month ({shown[0]}) and month/day ({shown[1]}) in column "
+            f"{owner(row_of(int(months[0])))} mixes day/month ({shown[0]}) and month/day ({shown[1]}) in column "
             f"{name!r}; write all of them as 2024-03-31"
         )
     if len(days) or len(months):
@@ -237,7 +252,7 @@ def _day_first(marks: Any, slashed: Any, text: Any, name: str, owner: Owner, row
     if (marks == ".").all():
         return True, f" (day first, as dates with points are written: {text.iloc[0]!r})"
     raise DataError(
-        f"{owner(int(rows[0]))} has the time {text.iloc[0]!r} in column {name!r}, which may be day/month or month/day, "
+        f"{owner(row_of(0))} has the time {text.iloc[0]!r} in column {name!r}, which may be day/month or month/day, "
         f"and no other row tells; say which: frame[{name!r}] = pd.to_datetime(frame[{name!r}], dayfirst=True), or "
         "False, or write it as 2024-03-31"
     )
