@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tsfm.evaluation.backtest_report import Backtest as Backtest
     from tsfm.evaluation.runner import evaluate as evaluate
     from tsfm.evaluation.scoreboard import Scoreboard as Scoreboard
+    from tsfm.finetuning.estimator import ForecastRegressor as ForecastRegressor
     from tsfm.finetuning.finetune import finetune as finetune
     from tsfm.finetuning.result import FineTuned as FineTuned
     from tsfm.forecaster import Forecaster as Forecaster
@@ -44,6 +45,7 @@ _HOMES = {
     "Estimate": "tsfm.costs",
     "FineTuned": "tsfm.finetuning.result",
     "Forecast": "tsfm.prediction",
+    "ForecastRegressor": "tsfm.finetuning.estimator",
     "Forecaster": "tsfm.forecaster",
     "MissingDependency": "tsfm.errors",
     "ModelInfo": "tsfm.catalogue",
@@ -64,7 +66,8 @@ _HOMES = {
     "register": "tsfm.registry",
 }
 
-__all__ = ["__version__", *_HOMES]
+# A star import must not need scikit-learn.
+__all__ = ["__version__", *(name for name in _HOMES if name != "ForecastRegressor")]
 
 
 def __getattr__(name: str) -> Any:
