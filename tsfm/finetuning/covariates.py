@@ -36,10 +36,12 @@ SPREADS = tuple(round(0.4 + 0.05 * step, 2) for step in range(13))
 LEAST_CONTEXT = 2
 
 
-def training_windows(panel: Panel, horizon: int, ends: NDArray[np.int64], seed: int = 0) -> Windows:
-    """Windows drawn from all cutoffs whose steps lie before `ends` (n,), at most 4,000: as many of every series."""
+def training_windows(
+    panel: Panel, horizon: int, ends: NDArray[np.int64], seed: int = 0, most: int = MOST_WINDOWS
+) -> Windows:
+    """Windows drawn from all cutoffs whose steps lie before `ends` (n,), at most `most`: as many of every series."""
     generator = np.random.default_rng(seed)
-    most = bounded(horizon)
+    most = min(most, bounded(horizon))
     ranges = []
     for values, end in zip(panel.values, ends.tolist(), strict=True):
         seen = np.flatnonzero(~np.isnan(values[:end]))

@@ -18,6 +18,7 @@ import numpy as np
 
 from tsfm.data.adapters import to_panel
 from tsfm.data.check import check
+from tsfm.data.covariate_columns import name_columns
 from tsfm.errors import DataError
 from tsfm.finetuning.drawing import Drawing
 from tsfm.finetuning.methods import METHODS, check_trainable
@@ -85,7 +86,10 @@ def finetune(
     check_choice(errors, "errors", ("raise", "skip"))
     check_optional(windows, "windows", "windows=2")
     whole_number(seed, "seed", 0, "seed=0")
-    forecaster = forecaster_of(DEFAULT_MODEL if base is None else base, device, precision)
+    named = name_columns(past, future, static)
+    if future is not None and not named.future:
+        raise DataError("future= names the columns of the data that are known ahead, such as future=['promotion']")
+    forecaster = forecaster_of(DEFAULT_MODEL if base is None else base, device, precision).with_head(None)
     check_trainable(forecaster.model, forecaster.name)
     panel = to_panel(
         data, id=id, time=time, target=target, freq=freq, past=past, future=future, static=static, errors=errors
@@ -93,12 +97,22 @@ def finetune(
     reach = longest_context(forecaster.model, check_optional(context, "context", "context=512"))
     parts = split(panel, horizon, windows, context, reach, seed)
     drawing = Drawing(panel, parts, int(getattr(forecaster.model, "patch", 1)), reach, seed)
+    covariates = {"past": list(named.past), "future": list(named.future), "static": list(panel.static or {})}
     settings = Settings(
-        horizon, forecaster.name, forecaster.weight_hash, method, seconds, windows, context, seed, digest(panel)
+        horizon,
+        forecaster.name,
+        forecaster.weight_hash,
+        method,
+        seconds,
+        [name for names in covariates.values() for name in names],
+        windows,
+        context,
+        seed,
+        digest(panel),
     )
     folder = None if out is None else Path(out).expanduser()
     working = Working(folder, settings)
-    result = Run(forecaster, panel, parts, drawing, settings, working, progress).finish(check(panel))
+    result = Run(forecaster, panel, parts, drawing, covariates, settings, working, progress).finish(check(panel))
     if folder is not None:
         result.save(folder)
         working.close()
@@ -125,9 +139,9 @@ def digest(panel: Panel) -> str:
     for name, values in zip(panel.ids, panel.values, strict=True):
         found.update(repr(name).encode())
         found.update(values.tobytes())
-    for columns in (panel.past_covariates, panel.future_covariates):
+    for columns in (panel.past_covariates, panel.static):
         for column, rows in (columns or {}).items():
             found.update(column.encode())
             for row in rows:
-                found.update(np.asarray(row).tobytes())
+                found.update(row.tobytes() if isinstance(row, np.ndarray) else repr(row).encode())
     return found.hexdigest()

@@ -82,9 +82,22 @@ def facts(report: Report) -> list[str]:
         found.append(f"The series are short, so windows have {cut['horizon']} steps instead of {settings['horizon']}.")
     for name, course in report["courses"].items():
         found.append(f"{name}: {ending(course)}.")
+    if report["covariates"]:
+        found.append(brought(report))
     for name, reason in report["reasons"].items():
         found.append(f"{name} was not kept: {reason}.")
     return found + [f"{note[0].upper()}{note[1:]}." for note in report["notes"]]
+
+
+def brought(report: Report) -> str:
+    """What the covariates brought: the line of the ablation."""
+    names = ", ".join(report["settings"]["covariates"])
+    heads = [
+        f"{row['kind']} {percent(row['report'], '.1f')} ({percent(row['selection'], '.1f')} on the selection windows)"
+        for row in report["covariates"]
+    ]
+    whose = report["covariates"][0]["over"]
+    return f"Covariates ({names}) save of the loss of {whose} on the report windows: {', '.join(heads)}."
 
 
 def ending(course: Mapping[str, Any]) -> str:

@@ -78,6 +78,7 @@ class FineTuned:
             },
             "table": rows(run),
             "reasons": dict(verdict.reasons),
+            "covariates": ablation(run),
             "courses": {name: course_of(one.course) for name, one in run.entrants.items() if one.course},
             "notes": run.notes,
             "seconds": round(seconds, 1),
@@ -156,9 +157,22 @@ def rows(run: "Run") -> list[dict[str, Any]]:
                 "mase": last.mase,
                 "crps": last.crps,
                 "coverage80": last.coverage80,
-                "seconds": one.course.seconds if one.course else last.seconds,
+                "seconds": one.course.seconds if one.course else one.fitted or last.seconds,
             }
         )
+    return found
+
+
+def ablation(run: "Run") -> list[dict[str, Any]]:
+    """What each covariate head saves of the loss of the forecaster that it corrects."""
+    found = []
+    for name, one in run.entrants.items():
+        if one.over:
+            other = run.entrants[one.over]
+            saved = {block: better(one.scores[block], other.scores[block])[0] for block in BLOCKS}
+            head = one.forecaster.head
+            kind = head.kind if head else ""
+            found.append({"model": name, "over": one.over, "kind": kind, **saved})
     return found
 
 

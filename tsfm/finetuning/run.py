@@ -2,12 +2,14 @@
 
 import time as clock
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tsfm.covariate_head import KINDS
 from tsfm.data.report import CheckReport
 from tsfm.evaluation.backtest_scores import BASELINE
 from tsfm.evaluation.backtest_windows import Windows
 from tsfm.finetuning.course import Course, Plan, Tuning
+from tsfm.finetuning.covariates import FEWEST_WINDOWS, base_quantiles, fit_head, training_windows
 from tsfm.finetuning.drawing import Drawing
 from tsfm.finetuning.methods import RATES, adapter_for, methods_of
 from tsfm.finetuning.result import FineTuned
@@ -23,6 +25,7 @@ from tsfm.progress import Progress
 
 ZERO_SHOT = "zero-shot"
 MOST_STEPS = 600
+MOST_FOR_HEADS = 1500  # windows that a covariate head is fitted to
 FOR_SCORING = 0.15  # of the budget that is kept back for the blocks and the covariates
 AUTOMATIC, OF_FEW = ("lora", "full"), ("lora",)
 FEW_POINTS = 3000  # to train on: below that, "auto" tries small changes alone
@@ -30,11 +33,17 @@ FEW_POINTS = 3000  # to train on: below that, "auto" tries small changes alone
 
 @dataclass
 class Entrant:
-    """A forecaster of the run: its scores by block, and how it was trained, if it was."""
+    """A forecaster of the run: its scores by block, and how it was trained, if it was.
+
+    over    whom its covariate head corrects
+    fitted  seconds that the head took
+    """
 
     forecaster: Forecaster
     scores: dict[str, Scored] = field(default_factory=dict)
     course: Course | None = None
+    over: str = ""
+    fitted: float = 0.0
 
 
 class Run:
@@ -46,12 +55,13 @@ class Run:
         panel: Panel,
         parts: Split,
         drawing: Drawing,
+        covariates: dict[str, list[str]],
         settings: Settings,
         working: Working,
         progress: bool | Callable[[str], None] | None,
     ):
         self.base, self.panel, self.parts, self.drawing = base, panel, parts, drawing
-        self.settings, self.working = settings, working
+        self.covariates, self.settings, self.working = covariates, settings, working
         self.told = progress if callable(progress) else None
         self.shown = False if callable(progress) else progress
         self.began = clock.perf_counter()
@@ -62,15 +72,16 @@ class Run:
         """Train and judge everybody, and return the winner with the report."""
         if self.working.resumed:
             self.notes.append("an unfinished run of the same call was found and continued")
-        self.enter(BASELINE, load(BASELINE), "stopping", "selection")
-        self.enter(ZERO_SHOT, self.base, "stopping", "selection")
+        self.entrants = {BASELINE: Entrant(load(BASELINE)), ZERO_SHOT: Entrant(self.base)}
+        for name in self.entrants:
+            self.enter(name, "stopping", "selection")
         self.say(f"zero-shot {self.loss(ZERO_SHOT):.4f}, {BASELINE} {self.loss(BASELINE):.4f} on the selection windows")
         interrupted = self.train()
         if not interrupted:
             self.add_heads()
         verdict = self.judge()
         for name in self.entrants:
-            self.enter(name, self.entrants[name].forecaster, "report")
+            self.enter(name, "report")
         return FineTuned.of(self, verdict, checked, clock.perf_counter() - self.began)
 
     def train(self) -> bool:
@@ -85,7 +96,7 @@ class Run:
                 watch = Clock(self.began + spent, bar)
                 tuning.run(until, self.with_time_left(until), self.working.state(method), watch)
                 self.entrants[method] = Entrant(tuning.forecaster(), course=tuning.course)
-                self.enter(method, self.entrants[method].forecaster, "stopping", "selection")
+                self.enter(method, "stopping", "selection")
                 self.say(f"{method}: {self.loss(method):.4f} on the selection windows")
                 if tuning.course.ended == "interrupted":
                     self.notes.append(
@@ -117,7 +128,36 @@ class Run:
         return Tuning(self.base, self.panel, self.drawing, self.parts.stopping, plan)
 
     def add_heads(self) -> None:
-        """Let residual heads read the covariates, over the best of those that do not."""
+        """Let residual heads read the covariates, over the best forecaster that does not."""
+        if not any(self.covariates.values()):
+            return
+        best = min((name for name in self.entrants if name != BASELINE), key=self.loss)
+        forecaster = self.entrants[best].forecaster
+        windows = training_windows(
+            self.panel, self.parts.horizon, self.parts.train_end, self.settings.seed, MOST_FOR_HEADS
+        )
+        if len(windows) < FEWEST_WINDOWS:
+            self.notes.append("the covariates were not read: there is too little history before the three blocks")
+            return
+        reach = self.drawing.longest
+        windows = replace(windows, contexts=[context[-reach:] for context in windows.contexts])
+        quantiles = base_quantiles(forecaster, self.panel, windows, windows.horizon)
+        for kind in KINDS:
+            began = clock.perf_counter()
+            head = fit_head(
+                forecaster,
+                self.panel,
+                windows,
+                windows.horizon,
+                kind,
+                **self.covariates,
+                quantiles=quantiles,
+                seed=self.settings.seed,
+            )
+            name = f"{best} + {kind}"
+            self.entrants[name] = Entrant(forecaster.with_head(head), over=best, fitted=clock.perf_counter() - began)
+            self.enter(name, "stopping", "selection")
+            self.say(f"{name}: {self.loss(name):.4f} on the selection windows")
 
     def judge(self) -> Verdict:
         """The guard's verdict over everybody, the ones trained after those that were not."""
@@ -126,12 +166,12 @@ class Run:
         )
         return guard(stopping, selection, ZERO_SHOT, [name for name in self.entrants if name != ZERO_SHOT])
 
-    def enter(self, name: str, forecaster: Forecaster, *blocks: str) -> None:
-        """Let a forecaster forecast these blocks."""
-        entrant = self.entrants.setdefault(name, Entrant(forecaster))
+    def enter(self, name: str, *blocks: str) -> None:
+        """Let an entrant forecast these blocks."""
+        entrant = self.entrants[name]
         for block in blocks:
             windows: Windows = getattr(self.parts, block)
-            entrant.scores[block] = score(forecaster, self.panel, windows)
+            entrant.scores[block] = score(entrant.forecaster, self.panel, windows)
 
     def loss(self, name: str) -> float:
         """What decides, on the selection windows."""

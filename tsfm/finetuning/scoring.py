@@ -15,7 +15,8 @@ from tsfm.errors import TsfmError
 from tsfm.evaluation import metrics
 from tsfm.evaluation.backtest_scores import scores, sums
 from tsfm.evaluation.backtest_windows import Windows
-from tsfm.forecaster import Forecaster
+from tsfm.finetuning.covariates import adjusted
+from tsfm.forecaster import Forecaster, never_negative
 from tsfm.panel import Floats, Panel
 
 # N windows, H horizon, Q quantile levels.
@@ -51,8 +52,13 @@ class Scored:
 def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows) -> Floats:
     """Quantiles (N, H, Q) at the deciles of every window."""
     seasons = np.array(panel.season)[windows.series].tolist()
-    made = forecaster.predict_arrays(windows.contexts, windows.horizon, LEVELS, seasons)
-    found = np.stack(made)
+    head = forecaster.head
+    clip = "auto" if head is None else None
+    found = np.stack(forecaster.predict_arrays(windows.contexts, windows.horizon, LEVELS, seasons, clip=clip))
+    if head is not None:
+        found = adjusted(head, panel, windows, found, LEVELS)
+        floor = [0.0 if never_negative(context) else -np.inf for context in windows.contexts]
+        found = np.maximum(found, np.array(floor)[:, None, None])
     if not np.isfinite(found).all():
         raise TsfmError(f"{forecaster.name} gave a forecast that is not finite; please report it with these data")
     return found

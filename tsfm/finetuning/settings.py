@@ -15,6 +15,7 @@ class Settings:
     weights: str
     method: str
     time_budget: float
+    covariates: list[str]
     windows: int | None
     context: int | None
     seed: int
