@@ -3,8 +3,9 @@
 Whatever is fitted becomes the weights of a `ChannelAdapter`, so that forecasting and loading need no scikit-learn.
 "linear" is what a forecaster that sees one channel at a time should like best: uncorrelated components that stay
 uncorrelated one step later, the slowest first (AMUSE, Tong et al. 1990; slow feature analysis, Wiskott & Sejnowski
-2002). Plain whitening would change nothing, because the base forecasts a x as it forecasts x; independent components
-(FastICA) ignore the order of the steps and forecast worse (evaluation/multivariate.py measures "pca" beside "linear").
+2002). Plain whitening would change nothing, because the base forecasts a x as a times what it says of x; principal and
+independent components (FastICA) do not know the order of the steps. evaluation/multivariate.py measures "linear" beside
+"pca".
 """
 
 from typing import Any, cast
