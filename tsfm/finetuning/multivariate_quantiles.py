@@ -154,16 +154,19 @@ def error_correlation(curves: Floats, actual: Floats) -> Floats:
 def calibrated(mixed: Floats, alone: Floats, target: Floats, knots: Sequence[float]) -> tuple[Floats, Floats]:
     """Spread and share (C,) of least quantile loss on windows: mixed, alone (B, C, H, Q), target (B, C, H).
 
-    The mixed quantiles are those of spread 1.
+    The mixed quantiles are those of spread 1. Their spread is set by themselves, before the share: chosen together, a
+    small share goes with any spread that happens to suit the few windows.
     """
     middle = quantile_curve.evaluate(knots, mixed, 0.5)[..., None]
-    losses = np.empty((len(SPREADS), len(SHARES), mixed.shape[1]))
-    for i, spread in enumerate(SPREADS):
-        wider = middle + spread * (mixed - middle)
-        for j, share in enumerate(SHARES):
-            losses[i, j] = np.nansum(quantile_loss(target, blended(wider, alone, share), knots), axis=(0, 2, 3))
-    best = losses.reshape(-1, mixed.shape[1]).argmin(0)
-    return SPREADS[best // len(SHARES)], SHARES[best % len(SHARES)]
+    spread = least(SPREADS, [middle + factor * (mixed - middle) for factor in SPREADS], target, knots)
+    wider = middle + spread[:, None, None] * (mixed - middle)
+    return spread, least(SHARES, [blended(wider, alone, share) for share in SHARES], target, knots)
+
+
+def least(choices: Floats, forecasts: Sequence[Floats], target: Floats, knots: Sequence[float]) -> Floats:
+    """For each channel the choice whose forecast (B, C, H, Q) has the least quantile loss; (C,)."""
+    losses = [np.nansum(quantile_loss(target, one, knots), axis=(0, 2, 3)) for one in forecasts]
+    return np.asarray(choices[np.argmin(losses, axis=0)])
 
 
 def blended(mixed: Floats, alone: Floats, share: Floats | float) -> Floats:
