@@ -11,7 +11,7 @@ from tsfm.data import memory
 from tsfm.data.adapters import to_panel
 from tsfm.data.numerals import apart, read_words
 from tsfm.data.packed import unpacked_size
-from tsfm.data.readers import read_csv
+from tsfm.data.readers import EXACT, read_csv
 from tsfm.data.sniffing import HEAD, Dialect, head_cells, sniff
 from tsfm.errors import DataError
 
@@ -349,7 +349,7 @@ def test_an_ordinary_table_is_read_as_pandas_reads_it(tmp_path):
     frame["count"] = rng.integers(0, 9, 1500)
     frame["note"] = np.where(frame["count"] > 4, "ok", None)
     frame.to_csv(tmp_path / "a.csv", index=False)
-    expected = pd.read_csv(tmp_path / "a.csv", float_precision="round_trip")
+    expected = pd.read_csv(tmp_path / "a.csv", **EXACT)
     pd.testing.assert_frame_equal(read_csv(tmp_path / "a.csv"), expected, check_exact=True)
 
 

@@ -55,12 +55,17 @@ def mend(frame: pd.DataFrame, file: str, keep: Collection[Any], decimal: str) ->
     frame = _without_names_inside(frame, file, repairs)
     frame = _without_footer(frame, file, repairs)
     kept = {*map(str.lower, map(str, keep)), *ID_NAMES, *TIME_NAMES}
-    text = [name for name in frame.columns if _is_text(frame[name]) and str(name).lower() not in kept]
+    text = [name for name in _texts(frame) if str(name).lower() not in kept]
     return _with_numbers(frame, file, text, decimal, len(frame) < rows, repairs), repairs
 
 
-def _is_text(column: "pd.Series[Any]") -> bool:
-    return bool(column.dtype == object or pd.api.types.is_string_dtype(column.dtype))
+def _texts(frame: pd.DataFrame) -> list[Any]:
+    """The columns that hold words."""
+    return [
+        name
+        for name, kind in frame.dtypes.items()
+        if pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind)
+    ]
 
 
 def _without_empty_columns(frame: pd.DataFrame, file: str, repairs: list[Repair]) -> pd.DataFrame:
@@ -75,7 +80,7 @@ def _without_empty_columns(frame: pd.DataFrame, file: str, repairs: list[Repair]
 
 
 def _without_names_inside(frame: pd.DataFrame, file: str, repairs: list[Repair]) -> pd.DataFrame:
-    if not all(_is_text(frame[name]) for name in frame.columns):
+    if len(_texts(frame)) < len(frame.columns):
         return frame
     again = np.ones(len(frame), dtype=bool)
     for name in frame.columns:
@@ -92,11 +97,11 @@ def _without_footer(frame: pd.DataFrame, file: str, repairs: list[Repair]) -> pd
     """The rows above totals, averages and notes, which have no time and follow the last row that has one."""
     if len(frame) < 2:
         return frame
-    time = next((name for name in frame.columns if _is_text(frame[name]) and _has_times(frame[name])), None)
+    time = next((name for name in _texts(frame) if _has_times(frame[name])), None)
     if time is None:
         last = frame.iloc[-1]
         labels = frame[frame.columns[0]]
-        alone = _is_text(labels) and _is_total(last.iloc[0]) and not (labels.iloc[:-1] == last.iloc[0]).any()
+        alone = _is_total(last.iloc[0]) and not (labels.iloc[:-1] == last.iloc[0]).any()
         end = len(frame) - 1 if alone else len(frame)
     else:
         end = len(frame)

@@ -23,6 +23,8 @@ PARQUET = (".parquet", ".pq")
 TSF = (".tsf",)
 KNOWN = TEXT + PARQUET + TSF
 WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+# pandas' quicker parser, the default up to 3.0, may be wrong in the last bit, and parquet would tell another forecast.
+EXACT = {"float_precision": "round_trip"} if [*map(int, pd.__version__.split(".")[:2])] < [3, 1] else {}
 DATE = re.compile(r"\d{4}-\d\d|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 NUMBER = re.compile(r"-?\d+([.,]\d+)*$")
 
@@ -107,8 +109,7 @@ def read_csv_told(
 def _parsed(file: Path, dialect: Dialect) -> pd.DataFrame:
     """The cells as pandas reads them."""
     regex = dialect.separator == r"\s{2,}"
-    # pandas' quicker parser may be wrong in the last bit, and parquet would tell another forecast.
-    how: dict[str, Any] = {"float_precision": None if regex else "round_trip", "engine": "python" if regex else "c"}
+    how: dict[str, Any] = {"engine": "python"} if regex else {"engine": "c", **EXACT}
     how |= {
         "sep": dialect.separator,
         "decimal": dialect.decimal,
