@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from finetuning.small import panel, small_base
+
 from tsfm.errors import DataError
 from tsfm.finetuning import course as courses
 from tsfm.finetuning.course import Plan, Tuning

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from finetuning.small import panel
+
 from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError
 from tsfm.finetuning.drawing import Drawing

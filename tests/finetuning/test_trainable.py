@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from every_forecaster import forecaster_named, forecaster_names
-
 from finetuning.small import panel
+
 from tsfm.batch import Batch
 from tsfm.errors import DataError, UnknownName
 from tsfm.finetuning.course import Plan, Tuning

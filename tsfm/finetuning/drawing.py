@@ -15,12 +15,11 @@ from torch import Tensor
 from tsfm.batch import Batch
 from tsfm.batching import bucket_length
 from tsfm.conditioning import condition, times_power_of_two
-from tsfm.finetuning.split import Split
+from tsfm.finetuning.split import LONGEST_CONTEXT, Split
 from tsfm.panel import Floats, Panel
 
 # B windows, C context steps, H horizon.
 
-LONGEST_CONTEXT = 2048
 FEWEST, MOST = 8, 64  # windows of a step
 STEPS_AT_ONCE = 32_768  # of context and horizon together
 
@@ -69,7 +68,7 @@ class Drawing:
 
     def __len__(self) -> int:
         """Windows there are in all."""
-        return int((self.last[self.series] - self.first[self.series] + 1).sum())
+        return int((self.last[self.series] - self.first[self.series] + 1).sum()) if len(self.series) else 0
 
     def draw(self, step: int, device: torch.device) -> Lesson:
         """The windows of a step."""

@@ -24,7 +24,8 @@ from tsfm.prediction import count
 from tsfm.progress import Progress
 
 ZERO_SHOT = "zero-shot"
-MOST_STEPS = 600
+MOST_STEPS = 400
+FEWEST_TO_LEARN = 8  # windows
 MOST_FOR_HEADS = 1500  # windows that a covariate head is fitted to
 FOR_SCORING = 0.15  # of the budget that is kept back for the blocks and the covariates
 AUTOMATIC, OF_FEW = ("lora", "full"), ("lora",)
@@ -107,11 +108,10 @@ class Run:
 
     def methods(self) -> list[str]:
         """The methods to try: the one asked for, or those that suit the amount of data."""
-        if not len(self.drawing.series):
-            needed = 5 * self.parts.horizon
+        if len(self.drawing) < FEWEST_TO_LEARN:
             self.notes.append(
-                f"nothing was trained: before the three blocks no series has a context and {self.parts.horizon} steps "
-                f"to forecast; {needed} values in a series would be enough"
+                f"nothing was trained: the history before the three blocks gives {count(len(self.drawing), 'window')} "
+                f"of {count(self.parts.horizon, 'step')}, and it takes {FEWEST_TO_LEARN}"
             )
             return []
         if self.settings.method != "auto":
@@ -125,7 +125,7 @@ class Run:
         lesson = self.drawing.draw(0, self.base.device)
         adapter = adapter_for(method, self.base.model, lesson)
         plan = Plan(method, adapter, RATES[method], MOST_STEPS, self.settings.seed)
-        return Tuning(self.base, self.panel, self.drawing, self.parts.stopping, plan)
+        return Tuning(self.base, self.panel, self.drawing, self.parts.glanced, plan)
 
     def add_heads(self) -> None:
         """Let residual heads read the covariates, over the best forecaster that does not."""

@@ -28,7 +28,9 @@ BLOCKS = ("stopping", "selection", "report")
 PARTS, PARTS_BY_SERIES = 5, 3  # of a series, a horizon long: its blocks, a context and a target to train on
 MANY = 30  # series: enough for blocks of different series
 WANTED, MOST_OF_ONE = 300, 20  # windows of a block: enough to tell models apart, within one series
+GLANCED = 128  # windows of one look during training
 HELD_OUT = 0.4  # share of a series that the three blocks may take
+LONGEST_CONTEXT = 2048  # steps that training and its looks read
 MOST_SERIES = 2000  # that are forecast in a block; the others are still trained on
 
 
@@ -39,6 +41,7 @@ class Split:
     horizon    steps of a window; fewer than asked where the series are short
     windows    of one series in a block
     by_series  whether blocks are made of different series instead of different times
+    glanced    some of the stopping windows, spread over the series, with shorter contexts: for looks during training
     begin      (n,)  first observed step of each series
     train_end  (n,)  steps of each series before its first stopping window
     """
@@ -51,6 +54,7 @@ class Split:
     stopping: Windows
     selection: Windows
     report: Windows
+    glanced: Windows
 
     @property
     def trainable(self) -> NDArray[np.int64]:
@@ -94,7 +98,10 @@ def split(panel: Panel, horizon: int, windows: int | None, context: int | None, 
                 f"context before them; the longest has {longest} values; give windows=1, a shorter horizon or more "
                 "history"
             )
-    return Split(steps, number, by_series, begin, end - held_out, *blocks)
+    few = np.unique(np.linspace(0, len(blocks[0]) - 1, min(GLANCED, len(blocks[0]))).astype(int))
+    glanced = part(blocks[0], np.isin(np.arange(len(blocks[0])), few))
+    glanced = replace(glanced, contexts=[context[-LONGEST_CONTEXT:] for context in glanced.contexts])
+    return Split(steps, number, by_series, begin, end - held_out, *blocks, glanced)
 
 
 def observed_span(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
