@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from tsfm.covariate_head import KINDS
 from tsfm.errors import DataError, MissingDependency
 from tsfm.finetuning.estimator_rows import axes_of, labels_of, read_targets, steps_ahead
-from tsfm.finetuning.finetune import finetune as tune
+from tsfm.finetuning.finetune import finetune
 from tsfm.finetuning.methods import METHODS
 from tsfm.finetuning.quick_head import quick_head
+from tsfm.finetuning.report_text import brought
 from tsfm.forecaster import Forecaster, crop_panel
 from tsfm.inference import longest_context
 from tsfm.loading import DEFAULT_MODEL, forecaster_of
@@ -53,7 +54,8 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                      chooses by frequency. `predict(X)` forecasts as many steps as X has rows
     context          the most steps of history to read; None: as many as the model can
     freq             frequency as pandas names it, where rows carry no dates: it tells the season
-    covariates       what reads the columns of X: "ridge", "boosting", the better of both ("auto"), or None: nothing
+    covariates       what reads the columns of X: "ridge", "boosting", the better of both ("auto"), or None: nothing;
+                     fine-tuning tries both
     quantile_levels  of `predict_quantiles`, unless it is given others
     point            what `predict` returns: "median" or "mean"
     effort, clip, device, precision, seed   as in `tsfm.forecast`
@@ -68,6 +70,8 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     After `fit`: `forecaster_` (a `tsfm.Forecaster`), `horizon_`, `covariates_` (what the columns of X brought, in a
     sentence), `report_` (of the fine-tuning, None without), `n_outputs_`, `n_features_in_`, `feature_names_in_`.
     """
+
+    n_features_in_: int
 
     def __init__(
         self,
@@ -161,10 +165,17 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _known(self, X: Any, *, reset: bool) -> Floats | None:
         """The rows of X as numbers (n, F), held against those of `fit` as scikit-learn does; None where it has none."""
+        if reset:
+            for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit
+                self.__dict__.pop(name, None)
         if X is None or (not reset and not hasattr(self, "n_features_in_")):
             return None
-        bare = isinstance(X, pd.DataFrame) and labels_of(X) is not None
-        how = {"reset": reset, "dtype": np.float64, "ensure_min_features": 0 if bare else 1}
+        if isinstance(X, pd.DataFrame) and not X.shape[1] and labels_of(X) is not None:
+            if not reset and self.n_features_in_:
+                raise DataError(f"X has no columns, and {self.n_features_in_} were given to fit; give the same")
+            self.n_features_in_ = 0
+            return np.empty((len(X), 0))
+        how = {"reset": reset, "dtype": np.float64}
         checked = validation.validate_data(self, X, **how) if SINCE_1_6 else self._validate_data(X, **how)
         return np.asarray(checked, dtype=np.float64)
 
@@ -175,29 +186,45 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _learn(self, forecaster: Forecaster, panel: Panel) -> None:
         """Fine-tune where asked, and let a head read the columns of X that say anything, unless the model has one."""
         columns = panel.past_covariates or {}
-        told = [name for name, rows in columns.items() if rows[0].min() < rows[0].max()]
-        names = told if self.covariates is not None and forecaster.head is None else []
+        telling = [name for name, rows in columns.items() if rows[0].min() < rows[0].max()]
+        names = [] if self.covariates is None else telling
         self.report_: dict[str, Any] | None = None
-        self.covariates_ = "no column of X is used: " + ("covariates=None" if told else "none of them ever changes")
+        self.forecaster_, used = forecaster, True
+        self.covariates_ = "no column of X is used: " + ("covariates=None" if telling else "none of them ever changes")
         if self.finetune:
-            method = "auto" if self.finetune is True else str(self.finetune)
-            budget, context = self.time_budget, self.context
-            kept = tune(
-                panel, self.horizon_, forecaster, method, budget, context=context, seed=self.seed, progress=False
-            )
-            self.report_, forecaster = kept.report, kept.forecaster
-        self.forecaster_ = forecaster
-        if names:
+            used = self._tune(forecaster, panel, names)
+        elif forecaster.head is not None:
+            self.covariates_ = "the columns of X are read by the head that the model came with"
+        elif names:
             kinds = KINDS if self.covariates == "auto" else (str(self.covariates),)
             reach = longest_context(forecaster.model, self.context)
-            head, self.covariates_, judged = quick_head(
+            head, self.covariates_, used = quick_head(
                 forecaster, panel, self.horizon_, names, kinds, self.context, reach, self.seed
             )
             self.forecaster_ = forecaster if head is None else forecaster.with_head(head)
-            if not judged:
-                warnings.warn(self.covariates_, UserWarning, stacklevel=3)
-        elif forecaster.head is not None:
-            self.covariates_ = "the columns of X are read by the head that the model came with"
+        if not used:
+            warnings.warn(self.covariates_, UserWarning, stacklevel=3)
+
+    def _tune(self, forecaster: Forecaster, panel: Panel, names: list[str]) -> bool:
+        """Fine-tune, with a head for these columns among those who may win; return whether they could be read."""
+        kept = finetune(
+            panel,
+            self.horizon_,
+            forecaster,
+            "auto" if self.finetune is True else str(self.finetune),
+            self.time_budget,
+            future=names or None,
+            context=self.context,
+            seed=self.seed,
+            progress=False,
+        )
+        self.forecaster_, self.report_ = kept.forecaster, kept.report
+        if names:
+            judged = bool(kept.report["covariates"])
+            notes = "; ".join(kept.report["notes"])
+            self.covariates_ = brought(kept.report) if judged else f"the columns of X are not used: {notes}"
+            return judged
+        return True
 
     def _forecast(self, X: Any, levels: Iterable[float]) -> tuple[Forecast, Steps]:
         """A forecast that reaches the last row of X, and how far ahead each row is."""
@@ -222,7 +249,7 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return made, steps
 
     def _ahead(self, known: Floats | None, steps: Steps, horizon: int) -> Panel:
-        """The history with what is known ahead of it; steps between it and the rows count as the last one known."""
+        """The history with what is known ahead of it; steps that are no rows count as the last row before them."""
         if not self.columns_used_:
             return self.history_
         if known is None:
@@ -230,9 +257,11 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         places, past = self._column_names(), self.history_.past_covariates or {}
         ahead = {}
         for name in self.columns_used_:
-            column = np.full(horizon, past[name][0][-1])
-            column[steps] = known[:, places.index(name)]
-            ahead[name] = [column] * len(self.history_)
+            column = np.full(horizon + 1, np.nan)
+            column[0] = past[name][0][-1]
+            column[1 + steps] = known[:, places.index(name)]
+            latest = np.maximum.accumulate(np.where(np.isnan(column), 0, np.arange(horizon + 1)))
+            ahead[name] = [column[latest[1:]]] * len(self.history_)
         return replace(self.history_, future_covariates=ahead)
 
     def _rows(self, found: Floats, steps: Steps) -> Floats:
