@@ -1,4 +1,4 @@
-"""A course of fine-tuning: it learns, it stops, it can be killed, and what it gives is the base where nothing helped."""
+"""A course of fine-tuning learns, stops, can be killed, and gives back the base where nothing helped."""
 
 import numpy as np
 import pytest

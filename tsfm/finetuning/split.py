@@ -98,10 +98,11 @@ def split(panel: Panel, horizon: int, windows: int | None, context: int | None, 
                 f"context before them; the longest has {longest} values; give windows=1, a shorter horizon or more "
                 "history"
             )
-    few = np.unique(np.linspace(0, len(blocks[0]) - 1, min(GLANCED, len(blocks[0]))).astype(int))
-    glanced = part(blocks[0], np.isin(np.arange(len(blocks[0])), few))
+    stopping, selection, report = blocks
+    few = np.unique(np.linspace(0, len(stopping) - 1, min(GLANCED, len(stopping))).astype(int))
+    glanced = part(stopping, np.isin(np.arange(len(stopping)), few))
     glanced = replace(glanced, contexts=[context[-LONGEST_CONTEXT:] for context in glanced.contexts])
-    return Split(steps, number, by_series, begin, end - held_out, *blocks, glanced)
+    return Split(steps, number, by_series, begin, end - held_out, stopping, selection, report, glanced)
 
 
 def observed_span(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
