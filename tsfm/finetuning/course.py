@@ -200,7 +200,12 @@ class Tuning:
     def progress(self) -> str:
         """One line: how far, what the last look saw beside the first."""
         first, last = self.course.looks[0].stopping, self.course.looks[-1].stopping
-        return f"{self.plan.method}: step {self.step}, stopping loss {last:.4f} (zero-shot {first:.4f})"
+        done = f"step {self.step} of {self.plan.steps}"
+        return f"{self.plan.method}: {done}, stopping loss {last:.4f} (zero-shot {first:.4f})"
+
+    def seconds_left(self) -> float:
+        """Seconds that the steps which are left would take at the pace so far."""
+        return (self.plan.steps - self.step) * self.course.seconds / max(1, self.step)
 
     def save(self, path: Path) -> None:
         """Write the state of the course, so that it can go on from here after a kill."""

@@ -95,7 +95,7 @@ class Run:
                 tuning = self.tuning(method)
                 until = self.began + spent + place * share
                 watch = Clock(self.began + spent, bar)
-                tuning.run(until, self.with_time_left(until), self.working.state(method), watch)
+                tuning.run(until, self.with_time_left(until, tuning), self.working.state(method), watch)
                 self.entrants[method] = Entrant(tuning.forecaster(), course=tuning.course)
                 self.enter(method, "stopping", "selection")
                 self.say(f"{method}: {self.loss(method):.4f} on the selection windows")
@@ -182,9 +182,11 @@ class Run:
         if self.told is not None:
             self.told(line)
 
-    def with_time_left(self, until: float) -> Callable[[str], None]:
-        """Tell lines with the time that is left at most."""
-        return lambda line: self.say(f"{line}, at most {minutes(until - clock.perf_counter())} left")
+    def with_time_left(self, until: float, tuning: Tuning) -> Callable[[str], None]:
+        """Tell lines with the time that is left at most: to the end of the steps or of the budget."""
+        return lambda line: self.say(
+            f"{line}, at most {minutes(min(until - clock.perf_counter(), tuning.seconds_left()))} left"
+        )
 
 
 class Clock:
