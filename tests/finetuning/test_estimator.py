@@ -1,6 +1,5 @@
 """`ForecastRegressor`: scikit-learn's own checks, and what rows that are steps of time ask beyond them."""
 
-import pickle
 import subprocess
 import sys
 
@@ -179,8 +178,10 @@ def test_frequency_gives_the_season_of_rows_without_dates():
 
 def test_dates_of_y_alone_give_the_season():
     _, y = sales()
-    found = ForecastRegressor("seasonal-naive").fit(np.zeros((STEPS, 1)), y[:STEPS]).predict(np.zeros((7, 1)))
-    np.testing.assert_array_equal(found, y[STEPS - 7 : STEPS])
+    fitted = ForecastRegressor("seasonal-naive").fit(None, y[:STEPS])
+    np.testing.assert_array_equal(fitted.predict(np.zeros((7, 1))), y[STEPS - 7 : STEPS])
+    with pytest.raises(DataError, match="X has no rows"):
+        fitted.predict(np.zeros((0, 1)))
 
 
 def test_an_index_is_enough_of_an_x():
@@ -212,12 +213,9 @@ def test_quantiles_do_not_cross_and_hold_the_median():
     assert found.shape == (30, 3)
     assert (np.diff(found, axis=1) > 0).all()
     np.testing.assert_array_equal(found[:, 1], fitted.predict(None))
-
-
-def test_the_mean_may_be_forecast():
-    _, y = sales()
-    made = tsfm.forecast(y, 30)
-    np.testing.assert_allclose(ForecastRegressor(point="mean").fit(None, y).predict(None), made.mean)
+    np.testing.assert_array_equal(
+        fitted.set_params(point="mean").predict(None), fitted.forecaster_.forecast(y, 30).mean
+    )
 
 
 def test_missing_values_of_y_are_allowed_and_of_x_refused():
@@ -271,6 +269,15 @@ def test_an_option_that_makes_no_sense_is_named_when_fitting(options, message):
     assert message in str(caught.value)
 
 
+def test_a_model_that_reads_columns_goes_on_reading_them():
+    X, y = sales()
+    learned = ForecastRegressor("seasonal-naive", horizon=14, covariates="ridge").fit(X[:STEPS], y[:STEPS])
+    again = ForecastRegressor(learned.forecaster_).fit(X[:STEPS], y[:STEPS])
+    np.testing.assert_array_equal(again.predict(X[STEPS:]), learned.predict(X[STEPS:]))
+    with pytest.raises(DataError, match="this model reads 'promo', which is no column of X"):
+        ForecastRegressor(learned.forecaster_).fit(None, y)
+
+
 def test_a_loaded_model_survives_cloning():
     _, y = sales()
     model = ForecastRegressor(tsfm.load("moe-decoder-tiny"))
@@ -295,11 +302,6 @@ def test_a_fitted_estimator_gives_the_same_numbers_in_another_process(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script, tmp_path / "fitted.joblib", tmp_path / "found.npy"], check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), fitted.predict(X[STEPS:]))
-
-
-def test_an_unfitted_estimator_is_pickled_with_its_parameters():
-    model = ForecastRegressor("drift", horizon=3)
-    assert pickle.loads(pickle.dumps(model)).get_params() == model.get_params()
 
 
 def test_scikit_learn_is_imported_when_it_is_needed_and_named_when_it_is_not_there():

@@ -61,11 +61,12 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     effort, clip, device, precision, seed   as in `tsfm.forecast`
 
     X holds what is known ahead, a row a step: it may be None, or a frame without columns that has dates for an index.
-    y holds one series, or one a column, NaN where a value is missing. Where X or y of pandas carry dates, periods or
-    integers, these give the season, tell which step each row of `predict` is, gaps between training and test part
-    included, and refuse training rows that do not follow one another. Rows without labels, and those that pandas
-    numbers 0, 1, 2... itself, are taken as the next steps in turn: then `TimeSeriesSplit(gap=0)` alone makes sense, and
-    so does no score on training rows.
+    y holds one series, or one a column, NaN where a value is missing.
+
+    Dates, periods or integers that label the rows of pandas give the season, refuse training rows that do not follow
+    one another, and tell which step each row of `predict` is, so that a gap after the training part is seen. Rows of
+    arrays, and those that pandas numbers 0, 1, 2... itself, are taken as the next steps in turn: a gap cannot be seen,
+    and a score on the training rows compares the forecast with the wrong steps.
 
     After `fit`: `forecaster_` (a `tsfm.Forecaster`), `horizon_`, `covariates_` (what the columns of X brought, in a
     sentence), `report_` (of the fine-tuning, None without), `n_outputs_`, `n_features_in_`, `feature_names_in_`.
@@ -125,6 +126,9 @@ class ForecastRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._learn(forecaster, panel)
         head = self.forecaster_.head
         self.columns_used_ = [] if head is None else [*head.names("past"), *head.names("future")]
+        for name in self.columns_used_:
+            if name not in columns:
+                raise DataError(f"this model reads {name!r}, which is no column of X; give a frame that has it")
         self.history_ = panel
         panel.past_covariates = {
             name: rows for name, rows in panel.past_covariates.items() if name in self.columns_used_

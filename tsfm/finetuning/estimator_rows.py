@@ -107,6 +107,8 @@ def read_targets(y: Any) -> tuple[list[str], list[Floats], bool]:
 
 def steps_ahead(axis: TimeIndex, labels: "pd.Index[Any] | None", rows: int) -> NDArray[np.int64]:
     """How many steps after the first step ahead each of n rows lies: 0, 1, 2... where they carry no labels."""
+    if not rows:
+        raise DataError("X has no rows, so there is no step to forecast; give one a step")
     in_turn = np.arange(rows, dtype=np.int64)
     if labels is None or _unlabelled(axis, labels):
         return in_turn
