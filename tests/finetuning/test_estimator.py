@@ -145,14 +145,10 @@ def test_a_label_ages_away_is_refused():
         fitted.predict(X[STEPS:].set_axis(np.arange(2_000_000, 2_000_020)))
 
 
-def test_rows_out_of_order_are_refused():
+def test_rows_out_of_order_and_rows_of_other_days_are_refused():
     X, y = sales()
     with pytest.raises(DataError, match=r"row 1 of X is labelled 2024-10-25 .* so sort them"):
         ForecastRegressor("naive").fit(X[::-1], y[::-1])
-
-
-def test_x_and_y_of_different_days_are_refused():
-    X, y = sales()
     with pytest.raises(DataError, match="row 0 is labelled 2024-01-02 00:00:00 in X and 2024-01-01 00:00:00 in y"):
         ForecastRegressor("naive").fit(X[1:], y[:-1])
 
@@ -226,15 +222,11 @@ def test_missing_values_of_y_are_allowed_and_of_x_refused():
         .fit(X, y)
         .predict_quantiles(X.set_axis(X.index + pd.Timedelta("300D")))
     ).all()
+    with pytest.raises(DataError, match="series 'closed' has no value at all"):
+        ForecastRegressor("naive").fit(X, pd.DataFrame({"sales": y, "closed": np.nan}))
     X.iloc[7, 0] = np.nan
     with pytest.raises(ValueError, match="Input X contains NaN"):
         ForecastRegressor("naive").fit(X, y)
-
-
-def test_a_series_without_a_value_is_named():
-    X, y = sales()
-    with pytest.raises(DataError, match="series 'closed' has no value at all"):
-        ForecastRegressor("naive").fit(X, pd.DataFrame({"sales": y, "closed": np.nan}))
 
 
 def test_too_few_rows_to_learn_from_x_are_told():
@@ -256,10 +248,8 @@ def test_steps_ahead_without_what_is_known_of_them_are_refused():
     [
         ({"finetune": "best"}, "finetune='best' is not known; give one of False"),
         ({"covariates": "forest"}, "covariates='forest' is not known; give one of 'auto', 'ridge', 'boosting', None"),
-        ({"horizon": 0}, "horizon=0 is too small"),
         ({"point": "mode"}, "point='mode' is not known"),
         ({"quantile_levels": (2,)}, "quantile level 2 is outside"),
-        ({"seed": -1}, "seed=-1 is too small"),
         ({"finetune": True}, "model 'naive' cannot be fine-tuned"),
     ],
 )
@@ -297,9 +287,7 @@ def test_a_fitted_estimator_gives_the_same_numbers_in_another_process(tmp_path):
     fitted = ForecastRegressor(horizon=14, context=64, covariates="ridge").fit(X[:STEPS], y[:STEPS])
     assert fitted.columns_used_ == ["promo"]
     joblib.dump((fitted, X[STEPS:]), tmp_path / "fitted.joblib")
-    script = (
-        "import sys, joblib, numpy; fitted, X = joblib.load(sys.argv[1]); numpy.save(sys.argv[2], fitted.predict(X))"
-    )
+    script = "import sys, joblib, numpy; one, X = joblib.load(sys.argv[1]); numpy.save(sys.argv[2], one.predict(X))"
     subprocess.run([sys.executable, "-c", script, tmp_path / "fitted.joblib", tmp_path / "found.npy"], check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), fitted.predict(X[STEPS:]))
 
