@@ -48,7 +48,8 @@ ROOT_MODULES = {
     },
 }
 PACKAGES = {
-    *("kernels", "nn", "models", "data", "training", "evaluation", "finetuning", "scaling", "cli", "demo", "pretrained"),
+    *("kernels", "nn", "models", "data", "training", "evaluation", "finetuning", "scaling"),
+    *("cli", "demo", "pretrained"),
 }
 
 # What each part may import beside itself. `api` is `import tsfm`, the public names.

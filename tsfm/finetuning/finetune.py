@@ -84,8 +84,6 @@ def finetune(
     horizon, seconds = check_horizon(horizon), budget(time_budget)
     check_choice(method, "method", ("auto", *METHODS))
     check_choice(errors, "errors", ("raise", "skip"))
-    check_optional(windows, "windows", "windows=2")
-    whole_number(seed, "seed", 0, "seed=0")
     named = name_columns(past, future, static)
     if future is not None and not named.future:
         raise DataError("future= names the columns of the data that are known ahead, such as future=['promotion']")
@@ -94,27 +92,36 @@ def finetune(
     panel = to_panel(
         data, id=id, time=time, target=target, freq=freq, past=past, future=future, static=static, errors=errors
     )
-    reach = longest_context(forecaster.model, check_optional(context, "context", "context=512"))
-    parts = split(panel, horizon, windows, context, reach, seed)
-    drawing = Drawing(panel, parts, int(getattr(forecaster.model, "patch", 1)), reach, seed)
-    covariates = {"past": list(named.past), "future": list(named.future), "static": list(panel.static or {})}
     settings = Settings(
-        horizon,
-        forecaster.name,
-        forecaster.weight_hash,
-        method,
-        seconds,
-        [name for names in covariates.values() for name in names],
-        windows,
-        context,
-        seed,
-        digest(panel),
+        horizon=horizon,
+        base=forecaster.name,
+        weights=forecaster.weight_hash,
+        method=method,
+        time_budget=seconds,
+        covariates={"past": list(named.past), "future": list(named.future), "static": list(panel.static or {})},
+        windows=check_optional(windows, "windows", "windows=2"),
+        context=check_optional(context, "context", "context=512"),
+        seed=whole_number(seed, "seed", 0, "seed=0"),
+        data=digest(panel),
     )
-    folder = None if out is None else Path(out).expanduser()
-    working = Working(folder, settings)
-    result = Run(forecaster, panel, parts, drawing, covariates, settings, working, progress).finish(check(panel))
-    if folder is not None:
-        result.save(folder)
+    return answer(settings, panel, forecaster, None if out is None else Path(out).expanduser(), progress)
+
+
+def answer(
+    settings: Settings,
+    panel: Panel,
+    forecaster: Forecaster,
+    out: Path | None,
+    progress: bool | Callable[[str], None] | None,
+) -> FineTuned:
+    """Run what was asked, and write the result where it was asked."""
+    reach = longest_context(forecaster.model, settings.context)
+    parts = split(panel, settings.horizon, settings.windows, settings.context, reach, settings.seed)
+    drawing = Drawing(panel, parts, int(getattr(forecaster.model, "patch", 1)), reach, settings.seed)
+    working = Working(out, settings)
+    result = Run(forecaster, panel, parts, drawing, settings, working, progress).finish(check(panel))
+    if out is not None:
+        result.save(out)
         working.close()
     return result
 

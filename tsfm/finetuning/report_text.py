@@ -91,7 +91,7 @@ def facts(report: Report) -> list[str]:
 
 def brought(report: Report) -> str:
     """What the covariates brought: the line of the ablation."""
-    names = ", ".join(report["settings"]["covariates"])
+    names = ", ".join(name for named in report["settings"]["covariates"].values() for name in named)
     heads = [
         f"{row['kind']} {percent(row['report'], '.1f')} ({percent(row['selection'], '.1f')} on the selection windows)"
         for row in report["covariates"]
@@ -141,7 +141,8 @@ def markdown(report: Report, picture: str | None) -> str:
     heads, *lines = cells(report)
     table = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     table += ["| " + " | ".join(line) + " |" for line in lines]
-    settings = [f"- {name}: `{value}`" for name, value in report["settings"].items() if value is not None]
+    shown = {**report["settings"], "covariates": {k: v for k, v in report["settings"]["covariates"].items() if v}}
+    settings = [f"- {name}: `{value}`" for name, value in shown.items() if value not in (None, {})]
     parts = [
         "# Fine-tuning report",
         f"**{report['verdict']}**",

@@ -56,13 +56,12 @@ class Run:
         panel: Panel,
         parts: Split,
         drawing: Drawing,
-        covariates: dict[str, list[str]],
         settings: Settings,
         working: Working,
         progress: bool | Callable[[str], None] | None,
     ):
         self.base, self.panel, self.parts, self.drawing = base, panel, parts, drawing
-        self.covariates, self.settings, self.working = covariates, settings, working
+        self.settings, self.working = settings, working
         self.told = progress if callable(progress) else None
         self.shown = False if callable(progress) else progress
         self.began = clock.perf_counter()
@@ -129,7 +128,7 @@ class Run:
 
     def add_heads(self) -> None:
         """Let residual heads read the covariates, over the best forecaster that does not."""
-        if not any(self.covariates.values()):
+        if not any(self.settings.covariates.values()):
             return
         best = min((name for name in self.entrants if name != BASELINE), key=self.loss)
         forecaster = self.entrants[best].forecaster
@@ -150,7 +149,7 @@ class Run:
                 windows,
                 windows.horizon,
                 kind,
-                **self.covariates,
+                **self.settings.covariates,
                 quantiles=quantiles,
                 seed=self.settings.seed,
             )

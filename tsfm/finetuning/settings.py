@@ -8,6 +8,7 @@ class Settings:
     """Arguments of `finetune`, the hash of the base's weights, and one of the data.
 
     time_budget  seconds
+    covariates   names by role: past, future, static
     """
 
     horizon: int
@@ -15,7 +16,7 @@ class Settings:
     weights: str
     method: str
     time_budget: float
-    covariates: list[str]
+    covariates: dict[str, list[str]]
     windows: int | None
     context: int | None
     seed: int
