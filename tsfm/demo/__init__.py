@@ -1,7 +1,8 @@
 """Hourly departures from New York's three airports: the real data set that travels with the package.
 
-Role `demo`: it is used to show the package and to test it, never to train a model. Where it comes from, its licence
-and how it was made stand in `README.md` beside this file.
+Role `demo`: it is used to show the package and to test it, never to train a model that the package ships. Where it
+comes from, its licence and how it was made stand in `README.md` beside this file. A sister file tells more of the same
+hours: the timetable, and the weather.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = {"id": "airport", "time": "hour", "target": "departures"}
+PAST, FUTURE = ["wind_speed", "precipitation", "visibility"], ["scheduled"]
 
 
 def demo_path() -> Path:
@@ -27,3 +29,20 @@ def load_demo() -> "pd.DataFrame":
     import pandas as pd
 
     return pd.read_csv(demo_path(), parse_dates=["hour"])
+
+
+def covariates_path() -> Path:
+    """Path of the demo set with covariates: `airport`, `hour`, `departures`, and the columns `FUTURE` and `PAST`."""
+    return Path(__file__).with_name("airport_covariates.csv")
+
+
+def load_covariates() -> "pd.DataFrame":
+    """The demo set with what else is known of each hour: one row an airport and hour, in the order of `load_demo`.
+
+    Columns beside those of `load_demo`: `scheduled` (int64, departures in the timetable, known ahead), `wind_speed`
+    (miles an hour), `precipitation` (inches) and `visibility` (miles), measured at the airport, NaN where the station
+    was silent.
+    """
+    import pandas as pd
+
+    return pd.read_csv(covariates_path(), parse_dates=["hour"])
