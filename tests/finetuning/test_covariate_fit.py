@@ -157,6 +157,15 @@ def test_exported_trees_equal_those_of_scikit_learn(categorical):
     np.testing.assert_allclose(trees.sum_of_rows(fresh), model.predict(fresh), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["ridge", "boosting"])
+def test_a_covariate_that_was_never_measured_spoils_no_fit(base, kind):
+    panel = to_panel(shops()[lambda f: f["day"] < DAYS[STEPS]].assign(noise=np.nan), **ROLES, **NAMES)
+    train, judged = blocks(panel)
+    head = fit_head(base, panel, train, H, kind, **NAMES)
+    plain = base_quantiles(base, panel, judged, H)
+    assert np.isfinite(adjusted(head, panel, judged, plain, LEVELS)).all()
+
+
 def test_rare_words_share_a_code_and_numbers_have_none(panel):
     columns = {column.name: column.words for column in columns_of(panel, *NAMES.values())}
     assert columns == {

@@ -108,6 +108,7 @@ def fit_trees(rows: Rows, sizes: tuple[int, ...], least: int, seed: int) -> Tree
     """Return boosted trees; those exported are held against scikit-learn's own."""
     there = ~np.isnan(rows.residual)
     seen, target = rows.features[there], rows.residual[there]
+    seen = np.where(np.isnan(seen).all(axis=0), 0.0, seen)  # scikit-learn finds no bins in nothing
     model = sklearn_part("ensemble").HistGradientBoostingRegressor(
         loss="absolute_error",
         categorical_features=list(range(len(sizes))) or None,
