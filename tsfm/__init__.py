@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tsfm.evaluation.scoreboard import Scoreboard as Scoreboard
     from tsfm.finetuning.estimator import ForecastRegressor as ForecastRegressor
     from tsfm.finetuning.finetune import finetune as finetune
+    from tsfm.finetuning.multivariate import MultivariateForecaster as MultivariateForecaster
     from tsfm.finetuning.result import FineTuned as FineTuned
     from tsfm.forecaster import Forecaster as Forecaster
     from tsfm.loading import forecast as forecast
@@ -49,6 +50,7 @@ _HOMES = {
     "Forecaster": "tsfm.forecaster",
     "MissingDependency": "tsfm.errors",
     "ModelInfo": "tsfm.catalogue",
+    "MultivariateForecaster": "tsfm.finetuning.multivariate",
     "Panel": "tsfm.panel",
     "TsfmError": "tsfm.errors",
     "UnknownName": "tsfm.errors",

@@ -50,7 +50,7 @@ class MultivariateForecaster:
     def __init__(
         self,
         base: str | os.PathLike[str] | Forecaster = DEFAULT_MODEL,
-        adapter: str = "pca",
+        adapter: str = "linear",
         components: int | None = None,
         *,
         samples: int = 200,
