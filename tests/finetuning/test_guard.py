@@ -43,11 +43,13 @@ def test_nobody_who_is_not_better_on_the_selection_windows_wins(share):
     assert verdict.winner == "zero-shot"
 
 
-def test_with_few_windows_both_blocks_must_agree():
+def test_with_few_windows_every_window_of_both_blocks_must_be_better():
     few = np.ones(FEW - 1)
     selection = {"zero-shot": few, "lora": 0.9 * few}
-    assert judged({"zero-shot": few, "lora": few}, selection).winner == "zero-shot"
     assert judged({"zero-shot": few, "lora": 0.9 * few}, selection).winner == "lora"
+    once_worse = np.where(np.arange(FEW - 1) == 3, 1.01, 0.5)
+    assert judged({"zero-shot": few, "lora": once_worse}, selection).winner == "zero-shot"
+    assert judged(selection, {"zero-shot": few, "lora": once_worse}).winner == "zero-shot"
 
 
 def test_the_best_of_several_wins_and_each_other_has_its_reason():

@@ -79,7 +79,8 @@ def facts(report: Report) -> list[str]:
         f"{cut['training_windows']:,} windows before them to train on."
     )
     if cut["horizon"] < settings["horizon"]:
-        found.append(f"The series are short, so windows have {cut['horizon']} steps instead of {settings['horizon']}.")
+        steps = count(cut["horizon"], "step")
+        found.append(f"The series are short, so windows have {steps} instead of {settings['horizon']}.")
     for name, course in report["courses"].items():
         found.append(f"{name}: {ending(course)}.")
     if report["covariates"]:

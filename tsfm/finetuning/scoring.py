@@ -22,8 +22,8 @@ from tsfm.panel import Floats, Panel
 # N windows, H horizon, Q quantile levels.
 
 LEVELS = metrics.LEVELS
-FEW = 8  # windows: below that, a difference is as likely luck
-MARGIN = 0.01  # of the loss that must be saved where there are few windows, in both blocks
+FEW = 8  # windows: below that, a mean tells little
+MARGIN = 0.01  # of the loss that must be saved where there are few windows
 SURE = 1.0  # standard errors of the difference between two models, where there are more
 
 
@@ -93,6 +93,12 @@ def better(candidate: Scored, champion: Scored) -> tuple[float, float]:
     return saved, float(difference.mean() / error) if error > 0 else (np.inf if saved > 0 else 0.0)
 
 
+def wins_always(candidate: Scored, champion: Scored) -> bool:
+    """Whether the candidate has the lower loss in every window that has one."""
+    told = ~np.isnan(champion.loss)
+    return bool((candidate.loss < champion.loss)[told].all())
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Which forecaster is kept, and a sentence for each other that says why it was not."""
@@ -108,20 +114,20 @@ def guard(
 
     first  who stands if nobody is better: the zero-shot model
 
-    With enough windows, better means by a standard error of the difference; with few, on both blocks and by 1 %. So
-    whoever is returned is never worse than `first` on the selection windows.
+    With enough windows, better means by a standard error of the difference; with few, in every window of both blocks
+    and by 1 %. So whoever is returned is never worse than `first` on the selection windows.
     """
     champion, reasons = first, {}
     for name in challengers:
         saved, errors = better(selection[name], selection[champion])
-        before = better(stopping[name], stopping[champion])[0]
         told = int((~np.isnan(selection[champion].loss)).sum())
-        enough = errors >= SURE if told >= FEW else min(saved, before) >= MARGIN
+        always = all(wins_always(block[name], block[champion]) for block in (stopping, selection))
+        enough = errors >= SURE if told >= FEW else saved >= MARGIN and always
         if saved > 0 and enough:
             reasons[champion] = f"{name} is {saved:.1%} better on the selection windows"
             champion = name
         elif saved > 0:
-            doubt = f"{errors:.1f} standard errors" if told >= FEW else f"on {told} windows only"
+            doubt = f"{errors:.1f} standard errors" if told >= FEW else "few windows, and not better in each"
             reasons[name] = f"{saved:.1%} better than {champion} on the selection windows, which may be luck ({doubt})"
         else:
             reasons[name] = f"{-saved:.1%} worse than {champion} on the selection windows"
