@@ -40,7 +40,7 @@ NEEDS = {
     "router": ("router", "norms"),
     "adapters": ("layers",),
 }
-RATES = {"full": 1e-4, "head": 5e-4, "lora": 1e-3, "dora": 1e-3, "experts": 2e-4, "router": 5e-4, "adapters": 1e-3}
+RATES = {"full": 3e-4, "head": 1e-3, "lora": 2e-3, "dora": 2e-3, "experts": 5e-4, "router": 1e-3, "adapters": 2e-3}
 """Learning rates to begin with; the course lowers them where they turn out too high."""
 SHARE_OF_TOKENS = 0.5  # that the chosen experts of a layer take together
 
