@@ -41,7 +41,7 @@ REMEDIES = {
     "shape": "where the rows are one series, give data[:, 0]",
     "ahead": "nothing, if the target of those rows is still to come",
     "missing covariates": "nothing, if they are truly unknown; where missing means zero, fillna(0)",
-    "covariates": "nothing, if they are not to be used; else name them in target=, or in past=, future=, static= of finetune",
+    "covariates": "nothing, if they are not to be used; finetune reads those named in past=, future= and static=",
     **READING,
 }
 
