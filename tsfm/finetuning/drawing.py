@@ -44,11 +44,12 @@ class Drawing:
     seed: int
     series: NDArray[np.int64] = field(init=False)
     share: Floats = field(init=False)
-    longest: int = field(init=False)
+    longest: int = field(init=False, default=0)
+    season: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         """See which series have windows, and how long contexts can be."""
-        self.series = self.split.trainable
+        self.series, self.season = self.split.trainable, np.array(self.panel.season)
         if not len(self.series):
             return
         cutoffs = np.sqrt(self.last[self.series] - self.first[self.series] + 1)
@@ -85,8 +86,7 @@ class Drawing:
             contexts[row, padded - (at - begin) :] = self.panel.values[position][begin:at]
             targets[row] = self.panel.values[position][at : at + horizon]
         heard = ~np.isnan(contexts).all(1)
-        season = np.array(self.panel.season)[series[heard]]
-        return self._lesson(contexts[heard], targets[heard], season, generator, device)
+        return self._lesson(contexts[heard], targets[heard], self.season[series[heard]], generator, device)
 
     def _lesson(
         self,
