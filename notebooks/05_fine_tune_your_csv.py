@@ -101,8 +101,8 @@ misses.groupby(day.airport).mean().rename_axis("mean miss, departures an hour").
 # The folder is a model like any other, for `tsfm.load("model")` and for the command line, which trains too. What is
 # known ahead may also stand in the last rows of the CSV, where the target is still empty, as in `tomorrow.csv`:
 #
-#     tsfm finetune departures.csv --horizon 24 --past wind_speed --future scheduled --target departures --out model
-#     tsfm forecast tomorrow.csv --model model --horizon 24 --target departures
+#     tsfm finetune departures.csv --horizon 24 --past wind_speed --future scheduled --target departures
+#     tsfm forecast tomorrow.csv --model departures-model --horizon 24 --target departures
 #
 # Last, three weeks of history and the weather alone: little to learn from, little to judge by. Where nobody is better
 # beyond doubt, the model as it came is kept, and a sentence says why of each rival. Then look for a column that is
