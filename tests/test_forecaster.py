@@ -164,10 +164,12 @@ def test_gluonts_takes_a_forecaster_for_one_of_its_predictors():
 
 def test_a_repair_of_many_series_is_told_once_and_hides_no_other():
     days = pd.date_range("2024-01-01", periods=9).strftime("%Y-%m-%d")
-    frame = pd.DataFrame({"shop": np.repeat(np.arange(50), 9), "day": [*days] * 50, "y": np.arange(450.0)})
-    made = tsfm.forecast(frame.drop(index=445), 2, id="shop", model="naive")
+    frame = pd.DataFrame(
+        {"shop": np.repeat(np.arange(50), 9), "day": [*days] * 50, "y": [f"{row}" for row in range(450)]}
+    )
+    made = tsfm.forecast(frame.drop(index=445), 2, id="shop", time="day", target="y", model="naive")
     told = made.provenance.warnings
-    assert sum("read as times" in warning for warning in told) == 1
+    assert sum("read as numbers" in warning for warning in told) == 1
     assert "49 other series" in told[0]
     assert any("series 49" in warning and "missing step" in warning for warning in told)
 

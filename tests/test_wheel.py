@@ -42,6 +42,7 @@ def test_the_wheel_holds_models_data_cards_and_types_and_nothing_else(wheel: Pat
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tsfm", "datasets_registry"}
     for wanted in (
         "tsfm/py.typed",
+        "tsfm/demo/airport_covariates.csv",
         "tsfm/demo/airport_departures.csv",
         "tsfm/pretrained/moe-decoder-tiny/config.json",
         "datasets_registry/cards/ETTh1.toml",

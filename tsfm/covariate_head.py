@@ -161,6 +161,7 @@ def headed(forecaster: "Forecaster", head: CovariateHead | None) -> "Forecaster"
     """Return a forecaster that shares all but the head, and says so in its config.json."""
     made = copy(forecaster)
     made.head = head
+    made.name = forecaster.name if head is None else f"{forecaster.name} + {head.kind}"
     made.card = {key: value for key, value in forecaster.card.items() if key != "head"}
     made.card |= {} if head is None else {"head": head.to_json()}
     return made

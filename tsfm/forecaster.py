@@ -114,9 +114,10 @@ class Forecaster:
         whole_number(seed, "seed", 0, "seed=0")
         longest = longest_context(self.model, check_optional(context, "context", "context=512"))
 
-        given = roles_of(self.head, future, static)
-        panel = to_panel(data, id=id, time=time, target=target, freq=freq, **given, errors=errors)
-        steps = panel.default_horizon() if horizon is None else horizon
+        made_for = self.card.get("fine_tuned", {})
+        given = {"id": id, "time": time, "target": target, **roles_of(self.head, future, static)}
+        panel = to_panel(data, freq=freq, **given, errors=errors, usual=made_for.get("columns"))
+        steps = made_for.get("horizon", panel.default_horizon()) if horizon is None else horizon
         if self.head is not None:
             self.head.check(panel)
         check_ahead(panel, steps)

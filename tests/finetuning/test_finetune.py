@@ -209,3 +209,31 @@ def test_wrong_names_list_the_right_ones():
         tsfm.finetune(frame(), HORIZON, "seasonal-naive")
     with pytest.raises(DataError, match="names the columns of the data"):
         tsfm.finetune(frame(), HORIZON, small_base(), future=frame())
+
+
+def test_a_folder_remembers_its_columns_and_its_horizon_and_rows_ahead_are_ahead_for_any_winner(short, tmp_path):
+    data = frame(2, 200).rename(columns={"unique_id": "shop", "ds": "hour", "y": "sold"})
+    data["visitors"], data["open"] = 1.0, 1.0
+    roles = {"id": "shop", "time": "hour", "target": "sold"}
+    made = tsfm.finetune(data, 5, small_base(), "none", out=tmp_path / "m", future=["open"], windows=2, **roles)
+    assert made.winner in ("zero-shot", "seasonal-naive") or made.forecaster.head is not None
+    ahead = data.groupby("shop").tail(5).assign(sold=np.nan)
+    ahead["hour"] += pd.Timedelta(5, "h")
+    both = pd.concat([data, ahead]).sort_values(["shop", "hour"])
+    both.to_csv(tmp_path / "both.csv", index=False)
+    loaded = tsfm.load(tmp_path / "m")
+    for given in (both, tmp_path / "both.csv"):
+        found = loaded.forecast(given)
+        assert found.horizon == 5
+        assert found.to_frame()["hour"].min() == data["hour"].max() + pd.Timedelta(1, "h")
+    with pytest.raises(DataError):
+        loaded.forecast(data.rename(columns={"sold": "a", "visitors": "b"}))
+
+
+def test_without_a_method_covariates_alone_are_tried(short):
+    data = frame(3, 300)
+    data["promotion"] = (np.random.default_rng(1).random(len(data)) < 0.1).astype(float)
+    data["y"] += 8 * data["promotion"]
+    found = tsfm.finetune(data, HORIZON, small_base(), "none", future=["promotion"])
+    assert found.report["courses"] == {}
+    assert set(found.table.index) == {"seasonal-naive", "zero-shot", "zero-shot + ridge", "zero-shot + boosting"}

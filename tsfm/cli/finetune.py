@@ -20,7 +20,9 @@ def finetune(
     horizon: Annotated[int, typer.Option(help="Steps ahead that matter to you.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the model and its report; <file>-model.")] = None,
     base: Annotated[str | None, typer.Option(help="Name (see `tsfm models`) or folder to begin with.")] = None,
-    method: Annotated[str, typer.Option(help="auto, full, head, lora, dora, experts, router or adapters.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, full, head, lora, dora, experts, router, adapters or none.")
+    ] = "auto",
     time_budget: Annotated[str, typer.Option(help="Time for all of it, such as 90s, 10m or 1h.")] = "5m",
     past: Annotated[list[str] | None, typer.Option(help="Column known up to now; may be given several times.")] = None,
     future: Annotated[list[str] | None, typer.Option(help="Column known ahead; may be given several times.")] = None,
@@ -64,9 +66,20 @@ def finetune(
         **options,
     )
     show(found, console)
-    say(f"model     {folder}    (tsfm forecast {data} --model {folder})")
+    say(f"model     {folder}")
+    say(f"forecast  {how_to_forecast(found, data, folder)}")
     say(f"report    {folder / 'report.md'}")
     say(f"time      {clock.perf_counter() - started:.1f} s")
+
+
+def how_to_forecast(found: "FineTuned", data: Path, folder: Path) -> str:
+    """The command that uses the model, and what its data need."""
+    command = f"tsfm forecast {data} --model {folder}"
+    head = found.forecaster.head
+    ahead = head.names("future") if head is not None else []
+    if not ahead:
+        return command
+    return f"{command}, once {data.name} ends in rows where {', '.join(ahead)} stand and the target is empty"
 
 
 def show(found: "FineTuned", console: "Console") -> None:

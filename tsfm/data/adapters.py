@@ -50,6 +50,7 @@ def to_panel(
     future: Any = None,
     static: Any = None,
     errors: str = "raise",
+    usual: Mapping[str, Any] | None = None,
 ) -> Panel:
     """A panel of every series in `data`, repaired where that is safe; every repair is in `.repairs`.
 
@@ -58,15 +59,21 @@ def to_panel(
     past               names of the columns that are known up to now
     future, static     covariates known ahead, and one value a series: names of columns, or values (data/covariates.py)
     errors             "raise": one `DataError` that lists every bad series; "skip": leave them out, in `.skipped`
+    usual              columns by role, or lists of them, that are taken where nothing is given and the data have them
     """
     if errors not in ("raise", "skip"):
         raise DataError(f"errors={errors!r} is no choice; it is 'raise' or 'skip'")
-    named = name_columns(past, future, static)
     if isinstance(data, Panel):
+        name_columns(past, future, static)
         return _with_covariates(data, future, static)
     intake = Intake()
-    roles = {"past": named.past or None, "future": named.future or None, "static": named.static or None}
-    given = {"id": id, "time": time, "target": target, **roles}
+    roles = {"id": id, "time": time, "target": target, "past": past, "future": future, "static": static}
+    if usual:
+        data, roles = _with_usual(data, roles, usual, intake)
+    future, static = roles["future"], roles["static"]
+    named = name_columns(roles["past"], future, static)
+    covariates = {"past": named.past or None, "future": named.future or None, "static": named.static or None}
+    given = {**roles, **covariates}
     origin = _take(data, given, None if freq is None else parse_frequency(freq), intake)
     read = origin.details.pop("covariates", None)
     if named.all and read is None:
@@ -77,6 +84,22 @@ def to_panel(
     panel = intake.panel(replace(origin, give_back=give_back), errors)
     attach(panel, future, static, read)
     return panel
+
+
+def _with_usual(
+    data: Any, roles: dict[str, Any], usual: Mapping[str, Any], intake: Intake
+) -> tuple[Any, dict[str, Any]]:
+    """The data, read where they are a file, and the roles with the usual columns where nothing is given."""
+    if isinstance(data, str | PathLike):
+        keep = [roles[role] or usual.get(role) for role in ("id", "time")]
+        data, repairs = read_told(Path(data), keep=[name for name in keep if name is not None])
+        intake.repairs += repairs
+    columns = list(getattr(data, "columns", ()))
+    for role, names in usual.items():
+        there = [name for name in ([names] if isinstance(names, str) else names) if name in columns]
+        if roles.get(role) is None and there:
+            roles[role] = there[0] if isinstance(names, str) else there
+    return data, roles
 
 
 def _with_covariates(panel: Panel, future: Any, static: Any) -> Panel:

@@ -46,10 +46,21 @@ REMEDIES = {
 }
 
 
-def check(data: Any, *, id: Any = None, time: Any = None, target: Any = None, freq: Any = None) -> CheckReport:
+def check(
+    data: Any,
+    *,
+    id: Any = None,
+    time: Any = None,
+    target: Any = None,
+    freq: Any = None,
+    past: Any = None,
+    future: Any = None,
+    static: Any = None,
+) -> CheckReport:
     """A report of what is odd in `data` (anything that can be forecast); it never raises over the data themselves."""
+    roles = {"id": id, "time": time, "target": target, "past": past, "future": future, "static": static}
     try:
-        panel = to_panel(data, id=id, time=time, target=target, freq=freq, errors="skip")
+        panel = to_panel(data, freq=freq, **roles, errors="skip")
     except DataError as error:
         finding = Finding("unreadable", "error", [], [], str(error), "do what the message says, then check again")
         return CheckReport("the data cannot be read as they stand", [finding])

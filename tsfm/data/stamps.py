@@ -120,7 +120,7 @@ def _from_objects(stamps: Any, name: str, owner: Owner) -> tuple[Any, str]:
         codes, words = pd.factorize(stamps)
         parsed, how = _from_text(pd.Index(words), name, owner, lambda word: int(np.flatnonzero(codes == word)[0]))
         return parsed.take(codes) if (codes >= 0).all() else parsed.insert(len(parsed), pd.NaT).take(codes), (
-            f"text in column {name!r} was read as times{how}"
+            f"text in column {name!r} was read as times{how}" if how else ""
         )
     if kind in ("integer", "floating", "mixed-integer-float"):
         return pd.Index(stamps.to_numpy(dtype=np.float64)), ""

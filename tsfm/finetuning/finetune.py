@@ -21,7 +21,7 @@ from tsfm.data.check import check
 from tsfm.data.covariate_columns import name_columns
 from tsfm.errors import DataError
 from tsfm.finetuning.drawing import Drawing
-from tsfm.finetuning.methods import METHODS, check_trainable
+from tsfm.finetuning.methods import ALONE, METHODS, check_trainable
 from tsfm.finetuning.result import FineTuned
 from tsfm.finetuning.run import Run
 from tsfm.finetuning.settings import Settings
@@ -66,7 +66,7 @@ def finetune(
     horizon      steps ahead that matter to you
     base         a name, folder or `Forecaster` to begin with; None: the default model
     method       "full", "head", "lora", "dora", "experts", "router", "adapters" (tsfm/finetuning/methods.py); "auto"
-                 tries what fits the amount of data and keeps the best
+                 tries what fits the amount of data and keeps the best; "none" trains nothing and reads covariates alone
     time_budget  seconds for all of it, or text such as "10m"; a run that learns nothing more ends sooner
     out          folder for the model and the report. A run that was killed goes on from there when called again
     past         columns of the data that are known up to now alone, such as ["temperature"]
@@ -82,7 +82,7 @@ def finetune(
     the best so far. Raises `DataError` or `UnknownName` (both `TsfmError`), naming series, value and remedy.
     """
     horizon, seconds = check_horizon(horizon), budget(time_budget)
-    check_choice(method, "method", ("auto", *METHODS))
+    check_choice(method, "method", ("auto", *METHODS, ALONE))
     check_choice(errors, "errors", ("raise", "skip"))
     named = name_columns(past, future, static)
     if future is not None and not named.future:

@@ -30,6 +30,7 @@ from tsfm.nn.moe import recorded_routes
 
 # E experts.
 
+ALONE = "none"  # trains nothing: covariates are read over the model as it is
 METHODS = ("full", "head", "lora", "dora", "experts", "router", "adapters")
 NEEDS = {
     "full": (),

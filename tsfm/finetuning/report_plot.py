@@ -28,9 +28,16 @@ def plot(result: "FineTuned") -> "Figure":
     grid = figure.add_gridspec(rows, 2)
     if courses:
         draw_courses(result, figure.add_subplot(grid[0, :]))
+    axis = None
     for place, picture in enumerate(result.pictures):
         row, column = divmod(place, 2)
-        draw_window(picture, result.winner, figure.add_subplot(grid[row + bool(courses), column]), place == 0)
+        axis = figure.add_subplot(grid[row + bool(courses), column])
+        draw_window(picture, result.winner, axis)
+    if axis is not None:
+        handles, labels = axis.get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5, labelcolor=HISTORY
+        )
     return figure
 
 
@@ -50,7 +57,7 @@ def draw_courses(result: "FineTuned", axis: "Axes") -> None:
     axis.legend(fontsize=8.5, frameon=False, ncols=4, labelcolor=HISTORY)
 
 
-def draw_window(picture: "Picture", winner: str, axis: "Axes", labelled: bool) -> None:
+def draw_window(picture: "Picture", winner: str, axis: "Axes") -> None:
     """History, what happened, and the medians of the zero-shot model and of the winner with its 80 % interval."""
     horizon = len(next(iter(picture.quantiles.values())))
     times = time_positions(picture.times)
@@ -61,9 +68,8 @@ def draw_window(picture: "Picture", winner: str, axis: "Axes", labelled: bool) -
         colour = COLOURS[0] if kept else COLOURS[1]
         axis.plot(ahead, quantiles[:, MEDIAN], color=colour, lw=1.7 if kept else 1.1, label=name)
         if kept:
-            axis.fill_between(ahead, quantiles[:, LOW], quantiles[:, HIGH], color=colour, alpha=0.18, lw=0)
+            band = "its 80% interval"
+            axis.fill_between(ahead, quantiles[:, LOW], quantiles[:, HIGH], color=colour, alpha=0.18, lw=0, label=band)
     axis.axvline(ahead[0], color=QUIET, lw=0.8, ls=":")
     style(axis, picture.times)
     entitle(axis, picture.title)
-    if labelled:
-        axis.legend(fontsize=8, frameon=False, labelcolor=HISTORY)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ class FineTuned:
         }
         report["verdict"] = report_text.verdict(report)
         # A change of every weight is no small file on top of a base: it is saved as a model of its own.
-        kept = winner.forecaster.merge() if verdict.winner == "full" else winner.forecaster
+        kept = copy(winner.forecaster.merge() if verdict.winner == "full" else winner.forecaster)
+        kept.card = {**kept.card, "fine_tuned": made_for(run)}
         return cls(kept, plain(report), pictures(run, verdict.winner))
 
     def forecast(self, data: Any, horizon: int | None = None, **options: Any) -> Forecast:
@@ -126,6 +128,17 @@ class FineTuned:
 
     def _repr_html_(self) -> str:
         return report_text.html(self.report)
+
+
+def made_for(run: "Run") -> dict[str, Any]:
+    """What the forecaster takes for granted of such data: the horizon, and the columns by role."""
+    origin = run.panel.origin
+    columns = {role: getattr(origin, role) for role in ("id", "time", "target")}
+    named = {role: names for role, names in run.settings.covariates.items() if names}
+    return {
+        "horizon": run.settings.horizon,
+        "columns": {**{role: name for role, name in columns.items() if isinstance(name, str)}, **named},
+    }
 
 
 def described(run: "Run", checked: CheckReport) -> dict[str, Any]:

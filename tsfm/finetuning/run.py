@@ -11,7 +11,7 @@ from tsfm.evaluation.backtest_windows import Windows
 from tsfm.finetuning.course import Course, Plan, Tuning
 from tsfm.finetuning.covariates import FEWEST_WINDOWS, base_quantiles, fit_head, training_windows
 from tsfm.finetuning.drawing import Drawing
-from tsfm.finetuning.methods import RATES, adapter_for, methods_of
+from tsfm.finetuning.methods import ALONE, RATES, adapter_for, methods_of
 from tsfm.finetuning.result import FineTuned
 from tsfm.finetuning.scoring import Scored, Verdict, guard, score
 from tsfm.finetuning.settings import Settings
@@ -24,7 +24,7 @@ from tsfm.prediction import count
 from tsfm.progress import Progress
 
 ZERO_SHOT = "zero-shot"
-MOST_STEPS = 400
+MOST_STEPS = 600
 FEWEST_TO_LEARN = 8  # windows
 MOST_FOR_HEADS = 1500  # windows that a covariate head is fitted to
 FOR_SCORING = 0.15  # of the budget that is kept back for the blocks and the covariates
@@ -107,6 +107,8 @@ class Run:
 
     def methods(self) -> list[str]:
         """The methods to try: the one asked for, or those that suit the amount of data."""
+        if self.settings.method == ALONE:
+            return []
         if len(self.drawing) < FEWEST_TO_LEARN:
             self.notes.append(
                 f"nothing was trained: the history before the three blocks gives {count(len(self.drawing), 'window')} "

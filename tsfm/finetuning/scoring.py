@@ -24,7 +24,7 @@ from tsfm.panel import Floats, Panel
 LEVELS = metrics.LEVELS
 FEW = 8  # windows: below that, a mean tells little
 MARGIN = 0.01  # of the loss that must be saved where there are few windows
-SURE = 1.0  # standard errors of the difference between two models, where there are more
+SURE = 2.0  # standard errors of the difference between two models, where there are more
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def guard(
 
     first  who stands if nobody is better: the zero-shot model
 
-    With enough windows, better means by a standard error of the difference; with few, in every window of both blocks
+    With enough windows, better means by two standard errors of the difference; with few, in every window of both blocks
     and by 1 %. So whoever is returned is never worse than `first` on the selection windows.
     """
     champion, reasons = first, {}
@@ -129,6 +129,8 @@ def guard(
         elif saved > 0:
             doubt = f"{errors:.1f} standard errors" if told >= FEW else "few windows, and not better in each"
             reasons[name] = f"{saved:.1%} better than {champion} on the selection windows, which may be luck ({doubt})"
-        else:
+        elif saved < 0:
             reasons[name] = f"{-saved:.1%} worse than {champion} on the selection windows"
+        else:
+            reasons[name] = f"no different from {champion} on the selection windows"
     return Verdict(champion, reasons)
