@@ -2,3 +2,4 @@
 
 from tsfm.models import moe_decoder as moe_decoder
 from tsfm.models import naive as naive
+from tsfm.models import time_moe as time_moe

@@ -40,6 +40,12 @@ def recorded_routes() -> Iterator[list[Route]]:
         _RECORDS.pop()
 
 
+def record(expert: Tensor, weight: Tensor) -> None:
+    """Tell those who collect it what a router decided."""
+    for routes in _RECORDS:
+        routes.append(Route(expert, weight))
+
+
 class SparseExperts(nn.Module):
     """Shared SwiGLU expert plus the top-K of E routed SwiGLU experts."""
 
@@ -96,8 +102,7 @@ class SparseExperts(nn.Module):
         index, weight, logits, counts = kernels.route(
             x, self.router.weight, self.top_k, bias=self.balance, counted=counted
         )
-        for routes in _RECORDS:
-            routes.append(Route(index, weight))
+        record(index, weight)
         return index, weight, logits, counts
 
 
