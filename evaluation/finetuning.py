@@ -61,6 +61,7 @@ def measure(task: Task, panel: Panel, method: str, seconds: float, seed: int) ->
     row |= {f"{block}_windows": report["split"][block] for block in BLOCKS}
     for name, label in (("seasonal-naive", "naive"), ("zero-shot", "zero_shot"), (method, "tuned")):
         row |= {f"{label}_{block}": round(float(table.loc[name, block]), 6) for block in BLOCKS}
+    row |= {"standard_errors": round(float(table.loc[method, "standard_errors"] or 0.0), 2)}
     row |= {"kept": found.winner, "parameters": course["trained"], "steps": course["looks"][-1]["step"]}
     row |= {"best_step": course["best_step"], "fraction": course["fraction"], "ended": course["ended"]}
     row |= {"seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(time.process_time() - processor, 1)}

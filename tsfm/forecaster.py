@@ -112,9 +112,10 @@ class Forecaster:
         check_choice(errors, "errors", ("raise", "skip"))
         check_choice(progress, "progress", (True, False, None))
         whole_number(seed, "seed", 0, "seed=0")
+        made_for = self.card.get("fine_tuned", {})
+        context = made_for.get("context") if context is None else context
         longest = longest_context(self.model, check_optional(context, "context", "context=512"))
 
-        made_for = self.card.get("fine_tuned", {})
         given = {"id": id, "time": time, "target": target, **roles_of(self.head, future, static)}
         panel = to_panel(data, freq=freq, **given, errors=errors, usual=made_for.get("columns"))
         steps = made_for.get("horizon", panel.default_horizon()) if horizon is None else horizon

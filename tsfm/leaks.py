@@ -74,11 +74,13 @@ class LeakReport:
 
     model   its name
     sets    names of the real data sets that it was trained on
+    tuned   what it was fine-tuned on afterwards, in words; no verdict speaks of that
     """
 
     model: str
     sets: tuple[str, ...]
     series: list[Seen] = field(default_factory=list)
+    tuned: str = ""
 
     @property
     def seen(self) -> list[Hashable]:
@@ -103,6 +105,7 @@ class LeakReport:
         told = f"{seen:,} of {checked:,} series that can be checked stood in the training data of {self.model!r}"
         left = len(self.series) - checked
         lines = [told + (f"; {left:,} cannot be checked" if left else "")]
+        lines += [self.tuned] * bool(self.tuned)
         if seen:
             lines += [f"the real sets it was trained on: {', '.join(self.sets)}"]
         for verdict in ("yes", "unknown", "no"):
@@ -156,8 +159,19 @@ def seen_in_training(forecaster: "Forecaster", series: Iterable[tuple[Hashable, 
     known, reason = fingerprints_of(forecaster)
     if known is None:
         verdict = "unknown" if reason else "no"
-        return LeakReport(forecaster.name, (), [Seen(one, verdict, reason=reason) for one, _ in series])
-    return LeakReport(forecaster.name, known.sets, [look(one, values, known) for one, values in series])
+        found = [Seen(one, verdict, reason=reason) for one, _ in series]
+        return LeakReport(forecaster.name, (), found, tuned_on(forecaster))
+    found = [look(one, values, known) for one, values in series]
+    return LeakReport(forecaster.name, known.sets, found, tuned_on(forecaster))
+
+
+def tuned_on(forecaster: "Forecaster") -> str:
+    """What a fine-tuned model was trained on beside its base's data, "" where it is none."""
+    entry = forecaster.card.get("fine_tuned", {})
+    if not entry.get("until"):
+        return ""
+    many = "1 series" if entry["series"] == 1 else f"{entry['series']:,} series"
+    return f"it was fine-tuned afterwards on {many}, up to {entry['until']}, of which it carries no fingerprints"
 
 
 def fingerprints_of(forecaster: "Forecaster") -> tuple[Fingerprints | None, str]:
@@ -190,12 +204,13 @@ def leaks(series: Iterable[tuple[Hashable, Floats]], forecaster: "Forecaster | N
     if forecaster is None:
         return ""
     series = [(series_id, np.asarray(values, dtype=np.float64)) for series_id, values in series]
-    digest = hashlib.sha256(repr((forecaster.card.get("fingerprints"), forecaster.name)).encode())
+    digest = hashlib.sha256(repr((forecaster.card.get("fingerprints"), tuned_on(forecaster), forecaster.name)).encode())
     for series_id, values in series:
         digest.update(repr((series_id, len(values))).encode() + values.tobytes())
     key = digest.hexdigest()
     if key not in _answers:
-        _answers[key] = said_of_set(seen_in_training(forecaster, series))
+        report = seen_in_training(forecaster, series)
+        _answers[key] = "" if report.tuned else said_of_set(report)
     return _answers[key]
 
 

@@ -21,7 +21,6 @@ from tsfm.finetuning.covariates import (
     base_quantiles,
     columns_of,
     fit_head,
-    some,
     training_windows,
 )
 
@@ -182,11 +181,17 @@ def test_rare_words_share_a_code_and_numbers_have_none(panel):
 def test_too_few_windows_and_unknown_names_are_refused_in_words(base, panel):
     train, _ = blocks(panel)
     with pytest.raises(DataError, match="needs 12 training windows of as many, and there are 5"):
-        fit_head(base, panel, some(train, np.arange(5)), H, **NAMES)
+        fit_head(base, panel, train.take(np.arange(5)), H, **NAMES)
     with pytest.raises(DataError, match="'rain', which the panel does not hold; it holds 'noise'"):
         fit_head(base, panel, train, H, past=["rain"])
-    with pytest.raises(DataError, match="needs covariates"):
-        fit_head(base, panel, train, H)
+
+
+def test_a_head_that_reads_nothing_corrects_what_the_base_gets_wrong_anyhow(base, panel):
+    train, judged = blocks(panel)
+    blind = fit_head(base, panel, train, H, "ridge")
+    assert blind.columns == ()
+    plain = base_quantiles(base, panel, judged, H)
+    assert np.isfinite(adjusted(blind, panel, judged, plain, LEVELS)).all()
 
 
 def test_windows_of_a_panel_and_its_end_are_adjusted_alike(base, choice):

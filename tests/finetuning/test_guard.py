@@ -3,18 +3,20 @@
 import numpy as np
 import pytest
 
-from tsfm.finetuning.scoring import FEW, Scored, guard
+from tsfm.finetuning.scoring import FEW, Scored, gain, guard
 
 
-def scored(loss):
+def scored(loss, date=None):
+    """A block of these losses, each of a date of its own unless told."""
     loss = np.asarray(loss, dtype=float)
-    return Scored(loss, 1.0, 1.0, 0.8, np.zeros((len(loss), 1, 9)), 0.0)
+    date = np.arange(len(loss)) if date is None else np.asarray(date)
+    return Scored(loss, date, 1.0, 1.0, 0.8, np.zeros((len(loss), 1, 9)), 0.0)
 
 
-def judged(stopping, selection):
+def judged(stopping, selection, date=None):
     """The verdict over losses by name."""
     names = [name for name in selection if name != "zero-shot"]
-    blocks = [{name: scored(loss) for name, loss in block.items()} for block in (stopping, selection)]
+    blocks = [{name: scored(loss, date) for name, loss in block.items()} for block in (stopping, selection)]
     return guard(*blocks, "zero-shot", names)
 
 
@@ -34,7 +36,7 @@ def test_a_gain_within_luck_does_not_win():
     noise -= noise.mean()
     verdict = judged({"zero-shot": ONES, "lora": 0.9 * ONES}, {"zero-shot": ONES, "lora": ONES - 0.001 + 0.1 * noise})
     assert verdict.winner == "zero-shot"
-    assert "may be luck" in verdict.reasons["lora"]
+    assert "not clearly" in verdict.reasons["lora"]
 
 
 @pytest.mark.parametrize("share", [1.0, 1.01, 1.5])
@@ -64,3 +66,36 @@ def test_windows_without_a_seasonal_error_take_no_part():
     mute = np.where(np.arange(40) < 20, np.nan, 1.0)
     block = {"zero-shot": mute, "lora": 0.8 * mute + np.where(np.arange(40) % 2, 0.01, -0.01)}
     assert judged(block, block).winner == "lora"
+
+
+def test_a_gain_that_is_too_small_to_matter_does_not_win():
+    block = {"zero-shot": ONES, "lora": 0.998 * ONES}
+    assert judged(block, block).winner == "zero-shot"
+
+
+def test_who_is_worse_on_the_stopping_windows_does_not_win():
+    assert (
+        judged({"zero-shot": ONES, "naive": 1.1 * ONES}, {"zero-shot": ONES, "naive": 0.8 * ONES}).winner == "zero-shot"
+    )
+
+
+def test_what_happens_to_all_series_at_once_counts_as_one_draw():
+    date = np.arange(400) // 40
+    shock = np.random.default_rng(0).normal(size=10)[date]
+    shock -= shock.mean()
+    apart = {"zero-shot": np.ones(400), "lora": 0.95 + 0.2 * shock}
+    found = gain(scored(apart["lora"], date), scored(apart["zero-shot"], date))
+    alone = gain(scored(apart["lora"]), scored(apart["zero-shot"]))
+    assert found.dates == 10
+    assert found.errors < 1.5 < 4 < alone.errors
+    assert judged(apart, apart, date).winner == "zero-shot"
+
+
+def test_with_few_dates_each_of_them_must_agree():
+    date = np.arange(40) // 20
+    noise = 0.01 * np.random.default_rng(0).normal(size=40)
+    once = np.where(date == 0, 0.7, 1.05) + noise
+    always = 0.9 + noise
+    stopping = {"zero-shot": ONES, "lora": always}
+    assert judged(stopping, {"zero-shot": ONES, "lora": once}, date).winner == "zero-shot"
+    assert judged(stopping, {"zero-shot": ONES, "lora": always}, date).winner == "lora"

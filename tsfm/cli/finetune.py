@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tsfm.data.packed import PACKED
 from tsfm.errors import DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tsfm.finetuning.result import FineTuned
+
+
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".tsf")
 
 
 def finetune(
@@ -36,16 +40,18 @@ def finetune(
     ] = None,
     errors: Annotated[str, typer.Option(help="What to do with bad series: raise or skip.")] = "raise",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    context: Annotated[int | None, typer.Option(help="The most steps of history to read.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the windows drawn.")] = 0,
 ) -> None:
     """Fine-tune on the series of a file, and keep the result only where it forecasts them better."""
     started = clock.perf_counter()
-    folder = data.with_name(f"{data.name.split('.')[0]}-model") if out is None else out
+    folder = data.with_name(f"{stem(data)}-model") if out is None else out
     if folder.resolve() == data.resolve():
         raise DataError(f"--out {folder} is the input file; choose another name")
     named: dict[str, Any] = {"base": base, "past": past, "future": future, "static": static, "id": id, "time": time}
-    named |= {"target": target, "freq": freq, "windows": windows}
-    options = {name: value for name, value in named.items() if value}
+    named |= {"target": target, "freq": freq, "windows": windows, "context": context}
+    options = {name: value for name, value in named.items() if value is not None}
 
     from rich.console import Console
 
@@ -53,6 +59,8 @@ def finetune(
 
     console = Console(highlight=False)
     say = partial(console.print, soft_wrap=True, markup=False)
+    if (folder / "config.json").exists():
+        say(f"the model in {folder} is replaced when this one is done", style="yellow")
     found = tsfm.finetune(
         data,
         horizon,
@@ -61,6 +69,7 @@ def finetune(
         out=folder,
         errors=errors,
         device=device,
+        precision=precision,
         seed=seed,
         progress=lambda line: say(line, style="dim"),
         **options,
@@ -70,6 +79,14 @@ def finetune(
     say(f"forecast  {how_to_forecast(found, data, folder)}")
     say(f"report    {folder / 'report.md'}")
     say(f"time      {clock.perf_counter() - started:.1f} s")
+
+
+def stem(file: Path) -> str:
+    """The name of a file without the endings that say its kind."""
+    name = file.name
+    while Path(name).suffix.lower() in (*PACKED, *TABLES):
+        name = Path(name).stem
+    return name
 
 
 def how_to_forecast(found: "FineTuned", data: Path, folder: Path) -> str:

@@ -20,6 +20,7 @@ from tsfm.evaluation.contenders import Contender, contender
 from tsfm.evaluation.metrics import LEVELS
 from tsfm.forecaster import Forecaster
 from tsfm.inference import longest_context
+from tsfm.leaks import tuned_on
 from tsfm.loading import DEFAULT_MODEL
 from tsfm.options import (
     DECILES,
@@ -105,8 +106,15 @@ def backtest(
         raise TsfmError(f"there is nothing to compare with, because {BASELINE} failed: {results[BASELINE].error}")
     options = {"horizon": (horizon, steps), "windows": (asked, number)}
     chosen = {name: used for name, (given, used) in options.items() if given is None}
-    notes = Notes(chosen, warnings(panel, cuts), {**panel.skipped, **cuts.without})
+    told = [f"{name}: {told}" for name, one in entrants.items() if (told := taught(one))]
+    notes = Notes(chosen, [*told, *warnings(panel, cuts)], {**panel.skipped, **cuts.without})
     return Backtest(panel, cuts, every, levels, results, notes, seed)
+
+
+def taught(entrant: Contender) -> str:
+    """What to know of a model that was fine-tuned, perhaps on these data."""
+    told = tuned_on(entrant.forecaster) if entrant.forecaster is not None else ""
+    return f"{told}; if these are the same series, windows before that time are no test of it" if told else ""
 
 
 def resolve(models: Any, batch_size: int | None, device: str) -> dict[str, Contender]:

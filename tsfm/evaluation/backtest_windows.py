@@ -61,6 +61,12 @@ class Windows:
     def horizon(self) -> int:
         return int(self.target.shape[1])
 
+    def take(self, at: Positions) -> "Windows":
+        """Some of the windows, by position."""
+        parts = {name: getattr(self, name)[at] for name in ("series", "cutoff", "age", "target", "scale")}
+        contexts = [self.contexts[position] for position in at.tolist()]
+        return replace(self, **parts, contexts=contexts, without={}, silent=0)
+
 
 def usual_count(panel: Panel, horizon: int) -> int:
     """Windows a series for `windows=None`: as many as fit back to back into the newer half of the median series.

@@ -64,6 +64,12 @@ def contender(
             "of (contexts, horizon, levels, seasons)"
         )
     forecaster = loading.forecaster_of(model, device, precision)
+    if forecaster.head is not None:
+        names = ", ".join(column.name for column in forecaster.head.columns) or "nothing but the forecasts it corrects"
+        raise DataError(
+            f"model {forecaster.name!r} has a head that reads {names}, and here it would be given histories alone; "
+            "tsfm.load(folder).with_head(None) is measured without it, and its own report says what the head is worth"
+        )
 
     def predict(contexts: list[Array], horizon: int, levels: Sequence[float], seasons: list[int]) -> list[Array]:
         return forecaster.predict_arrays(contexts, horizon, levels, seasons, batch_size=batch_size, effort=effort)

@@ -12,6 +12,7 @@ file ends with the same numbers bit for bit, unless time runs out at another ste
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from tsfm.adapter_files import adapted
-from tsfm.errors import DataError
+from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.backtest_windows import Windows
 from tsfm.finetuning.drawing import Drawing
 from tsfm.finetuning.scoring import score
@@ -100,7 +101,7 @@ class Tuning:
         self.start = [weight.detach().clone() for weight in self.weights]
         self.mean = [weight.clone() for weight in self.start]
         self.best = [weight.clone() for weight in self.start]
-        self.step = 0
+        self.step, self.before = 0, 0.0  # seconds that a killed process spent on it
         self.losses: list[float] = []
 
     def run(self, until: float, tell: Callable[[str], None], state: Path | None, watch: Callable[[int], None]) -> None:
@@ -112,6 +113,7 @@ class Tuning:
         if state is not None and state.exists():
             self.resume(state)
         began, before = time.perf_counter(), self.course.seconds
+        self.before, until = before, until - before
         try:
             if not self.course.looks:
                 self.look()
@@ -162,7 +164,7 @@ class Tuning:
             course.best, course.best_step, course.misses = loss, self.step, 0
             self.best = [weight.clone() for weight in self.mean]
             return
-        course.misses += 1
+        course.misses = course.misses + 1 if math.isfinite(loss) else PATIENCE
         if course.misses < PATIENCE:
             return
         if course.lowered == LOWERINGS:
@@ -186,8 +188,13 @@ class Tuning:
         return [torch.lerp(start, best, fraction) for start, best in zip(self.start, self.best, strict=True)]
 
     def judge(self, weights: list[Tensor]) -> float:
-        """Mean loss on the stopping windows with these weights."""
-        return score(self.forecaster(weights), self.panel, self.stopping).mean
+        """Mean loss on the stopping windows with these weights; infinite where they no longer forecast."""
+        try:
+            return score(self.forecaster(weights), self.panel, self.stopping).mean
+        except TsfmError:
+            if self.step == 0:
+                raise
+            return math.inf
 
     def forecaster(self, weights: list[Tensor] | None = None) -> Forecaster:
         """A forecaster with these weights, by default those that the course ended with."""
@@ -202,10 +209,6 @@ class Tuning:
         first, last = self.course.looks[0].stopping, self.course.looks[-1].stopping
         done = f"step {self.step} of {self.plan.steps}"
         return f"{self.plan.method}: {done}, stopping loss {last:.4f} (zero-shot {first:.4f})"
-
-    def seconds_left(self) -> float:
-        """Seconds that the steps which are left would take at the pace so far."""
-        return (self.plan.steps - self.step) * self.course.seconds / max(1, self.step)
 
     def save(self, path: Path) -> None:
         """Write the state of the course, so that it can go on from here after a kill."""
@@ -230,12 +233,16 @@ class Tuning:
             self.course.ended, self.course.fraction = "", 1.0
             self.course.best = min(look.stopping for look in looks)
         self.step = int(metadata["step"])
-        self.mean = [tensors[f"mean.{number}"] for number in range(len(self.weights))]
-        self.best = [tensors[f"best.{number}"] for number in range(len(self.weights))]
+        device = self.base.device
+        self.mean = [tensors[f"mean.{number}"].to(device) for number in range(len(self.weights))]
+        self.best = [tensors[f"best.{number}"].to(device) for number in range(len(self.weights))]
         put(self.weights, [tensors[f"weight.{number}"] for number in range(len(self.weights))])
         for number, weight in enumerate(self.weights):
             if moments := under_prefix(f"moment.{number}.", tensors):
-                self.optimizer.state[weight] = dict(moments)
+                on_host = {"step"}  # where AdamW keeps it
+                self.optimizer.state[weight] = {
+                    name: value if name in on_host else value.to(device) for name, value in moments.items()
+                }
 
 
 @torch.no_grad()

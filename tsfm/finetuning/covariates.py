@@ -7,7 +7,6 @@ the oldest is predicted from windows whose steps all lie before it. The last rul
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -82,8 +81,6 @@ def columns_of(
     panel: Panel, past: Sequence[str], future: Sequence[str], static: Sequence[str]
 ) -> tuple[CovariateColumn, ...]:
     """The named covariates of a panel: which are words, and which words (the 50 most common)."""
-    if not (past or future or static):
-        raise DataError("a covariate head needs covariates; name columns in past=, future= or static=")
     found = []
     for role, names in (("past", past), ("future", future), ("static", static)):
         for name in names:
@@ -153,6 +150,7 @@ def fit_head(
 ) -> CovariateHead:
     """Return the head that fits training windows best, judged forward in time.
 
+    Without covariates it corrects what the base gets wrong anyhow: how much of the gain of others is theirs.
     windows    as `training_windows` draws them: nothing else of the panel is learned from
     quantiles  (N, H, 9) what the base says of them at the deciles, where that is known already
     """
@@ -166,7 +164,7 @@ def fit_head(
     if len(windows) > bounded(horizon):
         generator = np.random.default_rng(seed)
         drawn = np.sort(generator.choice(len(windows), bounded(horizon), replace=False))
-        windows = some(windows, drawn)
+        windows = windows.take(drawn)
         quantiles = None if quantiles is None else quantiles[drawn]
     base = base_quantiles(forecaster, panel, windows, horizon) if quantiles is None else quantiles
     rows = rows_of(panel, windows, base, columns, horizon)
@@ -221,16 +219,3 @@ def adjusted(head: CovariateHead, panel: Panel, windows: Windows, quantiles: Flo
     """Quantiles (N, H, Q) of windows of a panel after the head, as it would have known the covariates then."""
     known = at_cutoffs(panel, head.columns, windows.series, windows.cutoff, windows.horizon)
     return head.adjust(quantiles, levels, known)
-
-
-def some(windows: Windows, at: NDArray[np.int64]) -> Windows:
-    """Some of the windows."""
-    return replace(
-        windows,
-        series=windows.series[at],
-        cutoff=windows.cutoff[at],
-        age=windows.age[at],
-        target=windows.target[at],
-        scale=windows.scale[at],
-        contexts=[windows.contexts[position] for position in at],
-    )

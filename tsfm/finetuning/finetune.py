@@ -18,10 +18,10 @@ import numpy as np
 
 from tsfm.data.adapters import to_panel
 from tsfm.data.check import check
-from tsfm.data.covariate_columns import name_columns
+from tsfm.data.covariate_columns import Named, are_names, name_columns
 from tsfm.errors import DataError
 from tsfm.finetuning.drawing import Drawing
-from tsfm.finetuning.methods import ALONE, METHODS, check_trainable
+from tsfm.finetuning.methods import ALONE, METHODS, check_method, check_trainable
 from tsfm.finetuning.result import FineTuned
 from tsfm.finetuning.run import Run
 from tsfm.finetuning.settings import Settings
@@ -70,25 +70,24 @@ def finetune(
     time_budget  seconds for all of it, or text such as "10m"; a run that learns nothing more ends sooner
     out          folder for the model and the report. A run that was killed goes on from there when called again
     past         columns of the data that are known up to now alone, such as ["temperature"]
-    future       columns known ahead, such as ["promotion"]; forecasts then need them in `future=`
+    future       columns known ahead, such as ["promotion"]; forecasts then need them in `future=`. What was measured,
+                 as the weather, is not known ahead: a forecast of it is, if that stands in the data
     static       columns, or a frame, of what never changes within a series
     windows      of each series in each of three blocks at its end; None: by length
     context      the most steps of history to read; None: as many as the model can
     seed         of the windows drawn and of what starts at random
     progress     True or False force a bar, None shows one where somebody watches; a function hears a line now and then
 
-    The result forecasts (`.forecast(data)`), tells what happened (`.report`, `.table`, `.plot()`), and is saved by
-    `.save(folder)`; `tsfm.load(folder)` and `tsfm forecast --model folder` read it. Ctrl-C ends the training and keeps
-    the best so far. Raises `DataError` or `UnknownName` (both `TsfmError`), naming series, value and remedy.
+    The result forecasts (`.forecast(data)`), says what happened (`.report`, `.table`, `.plot()`) and saves itself for
+    `tsfm.load(folder)`. Ctrl-C ends the training and keeps the best so far. Raises `DataError` or `UnknownName`.
     """
     horizon, seconds = check_horizon(horizon), budget(time_budget)
     check_choice(method, "method", ("auto", *METHODS, ALONE))
     check_choice(errors, "errors", ("raise", "skip"))
-    named = name_columns(past, future, static)
-    if future is not None and not named.future:
-        raise DataError("future= names the columns of the data that are known ahead, such as future=['promotion']")
-    forecaster = forecaster_of(DEFAULT_MODEL if base is None else base, device, precision).with_head(None)
-    check_trainable(forecaster.model, forecaster.name)
+    check_choice(None if callable(progress) else progress, "progress", (True, False, None))
+    named = covariate_names(past, future, static)
+    forecaster = forecaster_of(DEFAULT_MODEL if base is None else base, device, precision)
+    check_base(forecaster, method)
     panel = to_panel(
         data, id=id, time=time, target=target, freq=freq, past=past, future=future, static=static, errors=errors
     )
@@ -96,6 +95,8 @@ def finetune(
         horizon=horizon,
         base=forecaster.name,
         weights=forecaster.weight_hash,
+        precision=forecaster.precision,
+        device=str(forecaster.device),
         method=method,
         time_budget=seconds,
         covariates={"past": list(named.past), "future": list(named.future), "static": list(panel.static or {})},
@@ -104,7 +105,7 @@ def finetune(
         seed=whole_number(seed, "seed", 0, "seed=0"),
         data=digest(panel),
     )
-    return answer(settings, panel, forecaster, None if out is None else Path(out).expanduser(), progress)
+    return answer(settings, panel, forecaster, None if out is None else Path(out).expanduser().resolve(), progress)
 
 
 def answer(
@@ -126,6 +127,25 @@ def answer(
     return result
 
 
+def covariate_names(past: Any, future: Any, static: Any) -> Named:
+    """The columns that are covariates, by role."""
+    if future is not None and not are_names(future):
+        raise DataError("future= names the columns of the data that are known ahead, such as future=['promotion']")
+    return name_columns(past, future, static)
+
+
+def check_base(forecaster: Forecaster, method: str) -> None:
+    """Refuse a base that cannot be trained so, and one whose covariate head the result would lose."""
+    check_trainable(forecaster.model, forecaster.name)
+    check_method(method, forecaster.model)
+    if forecaster.head is not None:
+        names = ", ".join(column.name for column in forecaster.head.columns)
+        raise DataError(
+            f"model {forecaster.name!r} reads covariates ({names}), which would be lost; begin with the model without "
+            "them, base=tsfm.load(folder).with_head(None), and name them again in past=, future= or static="
+        )
+
+
 def budget(value: float | str) -> float:
     """Seconds from a number, or from text such as "90s", "10m", "1.5h"."""
     text = str(value).strip().lower()
@@ -143,8 +163,8 @@ def budget(value: float | str) -> float:
 def digest(panel: Panel) -> str:
     """A hash of the series and their covariates, by which an unfinished run knows its data again."""
     found = hashlib.sha256()
-    for name, values in zip(panel.ids, panel.values, strict=True):
-        found.update(repr(name).encode())
+    for name, values, index in zip(panel.ids, panel.values, panel.index, strict=True):
+        found.update(repr((name, index.start, index.stride, index.frequency)).encode())
         found.update(values.tobytes())
     for columns in (panel.past_covariates, panel.static):
         for column, rows in (columns or {}).items():

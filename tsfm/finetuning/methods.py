@@ -69,6 +69,13 @@ def methods_of(model: Any) -> list[str]:
     return [method for method in METHODS if all(matching(model, part) for part in NEEDS[method])]
 
 
+def check_method(method: str, model: Any) -> None:
+    """Raise `UnknownName` where a model lacks the parts that a method trains."""
+    if method not in ("auto", ALONE, *methods_of(model)):
+        known = ", ".join(["auto", *methods_of(model), ALONE])
+        raise UnknownName(f"method={method!r} is not one for {type(model).__name__}; there are {known}")
+
+
 def matching(model: Any, part: str) -> tuple[str, ...]:
     """Names of the parameters of a part, or, for "layers", of its submodules; none where the model has no such part."""
     pattern = model.PARTS.get(part)
@@ -81,9 +88,7 @@ def matching(model: Any, part: str) -> tuple[str, ...]:
 
 def adapter_for(method: str, model: Any, lesson: Lesson) -> AdapterConfig:
     """What a method changes in a model; `lesson` shows where the router sends the data."""
-    if method not in methods_of(model):
-        known = ", ".join(methods_of(model))
-        raise UnknownName(f"method={method!r} is not one for {type(model).__name__}; there are auto, {known}")
+    check_method(method, model)
     if method == "full":
         return AdapterConfig("weights", tuple(name for name, _ in model.named_parameters()))
     if method == "lora":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tsfm.covariate_head import CovariateHead
 from tsfm.evaluation.backtest_windows import Windows, cut
 from tsfm.finetuning.covariate_choice import choose_head
-from tsfm.finetuning.covariates import FEWEST_WINDOWS, fit_head, some, training_windows
+from tsfm.finetuning.covariates import FEWEST_WINDOWS, fit_head, training_windows
 from tsfm.finetuning.split import observed_span
 from tsfm.forecaster import Forecaster
 from tsfm.panel import Panel
@@ -63,5 +63,5 @@ def few_windows(panel: Panel, horizon: int, ends: NDArray[np.int64], context: in
     """A few hundred training windows, as many of every series, in the length of context that will be read."""
     windows = training_windows(panel, horizon, ends, seed)
     if len(windows) > MOST_WINDOWS:
-        windows = some(windows, np.linspace(0, len(windows) - 1, MOST_WINDOWS).astype(np.int64))
+        windows = windows.take(np.linspace(0, len(windows) - 1, MOST_WINDOWS).astype(np.int64))
     return windows if context is None else replace(windows, contexts=[one[-context:] for one in windows.contexts])

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tsfm.evaluation.backtest_plot import COLOURS
 from tsfm.finetuning.scoring import LEVELS
+from tsfm.finetuning.settings import ZERO_SHOT
 from tsfm.plotting import HISTORY, QUIET, ForecastFigure, entitle, style, time_positions
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from tsfm.finetuning.result import FineTuned, Picture
 
 WIDTH, HEIGHT = 9.0, 2.6
-ZERO_SHOT = "zero-shot"
 LOW, MEDIAN, HIGH = LEVELS.index(0.1), LEVELS.index(0.5), LEVELS.index(0.9)
 
 
@@ -44,15 +44,21 @@ def plot(result: "FineTuned") -> "Figure":
 def draw_courses(result: "FineTuned", axis: "Axes") -> None:
     """Stopping loss by step; the zero-shot loss is where every course begins."""
     courses = result.report["courses"]
+    beside = axis.twinx()
     for colour, (name, course) in zip(COLOURS * 2, courses.items(), strict=False):
         looks = course["looks"]
         steps, losses = [look["step"] for look in looks], [look["stopping"] for look in looks]
         axis.plot(steps, losses, color=colour, marker=".", ms=4, lw=1.2, label=name)
         axis.plot(course["best_step"], course["best"], "o", color=colour, ms=8, fillstyle="none")
+        training = [(look["step"], look["training"]) for look in looks if look["training"] is not None]
+        if training:
+            beside.plot(*zip(*training, strict=True), color=colour, lw=0.8, ls="--", alpha=0.6)
     first = next(iter(courses.values()))["looks"][0]["stopping"]
     axis.axhline(first, color=QUIET, lw=1, ls=":", label=ZERO_SHOT)
     style(axis, pd.RangeIndex(1))
-    entitle(axis, "Loss on the stopping windows")
+    beside.spines[["top", "left", "right"]].set_visible(False)
+    beside.tick_params(colors=QUIET, labelcolor=QUIET, labelsize=8.5, length=0)
+    entitle(axis, "Loss on the stopping windows (dashed, on the right: in training)")
     axis.set_xlabel("step; circles: what each method gives", fontsize=8.5, color=HISTORY)
     axis.legend(fontsize=8.5, frameon=False, ncols=4, labelcolor=HISTORY)
 

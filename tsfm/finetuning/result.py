@@ -17,7 +17,8 @@ from tsfm.errors import MissingDependency
 from tsfm.evaluation.results import hardware, versions
 from tsfm.finetuning import report_text
 from tsfm.finetuning.course import Course
-from tsfm.finetuning.scoring import Verdict, better
+from tsfm.finetuning.scoring import Verdict, gain
+from tsfm.finetuning.settings import ZERO_SHOT
 from tsfm.finetuning.split import BLOCKS
 from tsfm.forecaster import Forecaster
 from tsfm.panel import Floats
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 REPORT, TEXT = "report.json", "report.md"
 PICTURED, LEAST_HISTORY = 4, 48
-ZERO_SHOT = "zero-shot"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ class FineTuned:
         }
         report["verdict"] = report_text.verdict(report)
         # A change of every weight is no small file on top of a base: it is saved as a model of its own.
-        kept = copy(winner.forecaster.merge() if verdict.winner == "full" else winner.forecaster)
+        beneath = run.entrants[winner.over].course if winner.over else winner.course
+        whole = beneath is not None and beneath.plan.method == "full"
+        kept = copy(winner.forecaster.merge() if whole else winner.forecaster)
         kept.card = {**kept.card, "fine_tuned": made_for(run)}
         return cls(kept, plain(report), pictures(run, verdict.winner))
 
@@ -137,7 +139,10 @@ def made_for(run: "Run") -> dict[str, Any]:
     named = {role: names for role, names in run.settings.covariates.items() if names}
     return {
         "horizon": run.settings.horizon,
+        "context": run.settings.context,
         "columns": {**{role: name for role, name in columns.items() if isinstance(name, str)}, **named},
+        "series": len(run.panel),
+        "until": run.trained_until(),
     }
 
 
@@ -158,15 +163,16 @@ def rows(run: "Run") -> list[dict[str, Any]]:
     first = run.entrants[ZERO_SHOT].scores["report"]
     found = []
     for name, one in run.entrants.items():
-        saved, errors = better(one.scores["report"], first)
         last = one.scores["report"]
+        compared = gain(last, first)
         found.append(
             {
                 "model": name,
-                "trained": one.course.trained if one.course else 0,
+                "trained": run.trained(name),
                 **{block: one.scores[block].mean for block in BLOCKS},
-                "saved": saved,
-                "standard_errors": errors,
+                "saved": compared.saved,
+                "standard_errors": compared.errors,
+                "evidence": compared.evidence,
                 "mase": last.mase,
                 "crps": last.crps,
                 "coverage80": last.coverage80,
@@ -177,15 +183,14 @@ def rows(run: "Run") -> list[dict[str, Any]]:
 
 
 def ablation(run: "Run") -> list[dict[str, Any]]:
-    """What each covariate head saves of the loss of the forecaster that it corrects."""
+    """What covariates save of the loss: against a head of the same kind that reads none."""
     found = []
     for name, one in run.entrants.items():
-        if one.over:
-            other = run.entrants[one.over]
-            saved = {block: better(one.scores[block], other.scores[block])[0] for block in BLOCKS}
+        if one.control in run.entrants:
+            other = run.entrants[one.control]
+            saved = {block: gain(one.scores[block], other.scores[block]).saved for block in BLOCKS}
             head = one.forecaster.head
-            kind = head.kind if head else ""
-            found.append({"model": name, "over": one.over, "kind": kind, **saved})
+            found.append({"model": name, "over": one.over, "kind": head.kind if head else "", **saved})
     return found
 
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tsfm.data.timeaxis import absolute_ticks
 from tsfm.errors import TsfmError
 from tsfm.evaluation import metrics
 from tsfm.evaluation.backtest_scores import scores, sums
@@ -22,9 +24,9 @@ from tsfm.panel import Floats, Panel
 # N windows, H horizon, Q quantile levels.
 
 LEVELS = metrics.LEVELS
-FEW = 8  # windows: below that, a mean tells little
-MARGIN = 0.01  # of the loss that must be saved where there are few windows
-SURE = 2.0  # standard errors of the difference between two models, where there are more
+FEW = 8  # windows, or dates: below that, a mean tells little
+MARGIN = 0.005  # of the loss that must be saved, to be worth a change
+SURE = 2.0  # standard errors of the difference between two models
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,13 @@ class Scored:
     """How a forecaster did on a block.
 
     loss       (N,) scaled quantile loss of every window, NaN where the history has no seasonal error
+    date       (N,) when each is forecast: windows of one date share what happened then
     quantiles  (N, H, Q) at the deciles
     seconds    that it took
     """
 
     loss: Floats
+    date: NDArray[np.int64]
     mase: float
     crps: float
     coverage80: float
@@ -68,10 +72,10 @@ def score(forecaster: Forecaster, panel: Panel, windows: Windows) -> Scored:
     """Forecast a block and compare with what happened."""
     began = time.perf_counter()
     quantiles = forecast_windows(forecaster, panel, windows)
-    return scored(windows, quantiles, time.perf_counter() - began)
+    return scored(panel, windows, quantiles, time.perf_counter() - began)
 
 
-def scored(windows: Windows, quantiles: Floats, seconds: float) -> Scored:
+def scored(panel: Panel, windows: Windows, quantiles: Floats, seconds: float) -> Scored:
     """The scores of forecasts (N, H, Q) at the deciles."""
     summed = sums(windows, quantiles, LEVELS, axis=1)
     found = scores(summed.sum().to_frame().T).iloc[0]
@@ -81,22 +85,60 @@ def scored(windows: Windows, quantiles: Floats, seconds: float) -> Scored:
     if np.isnan(loss).all():  # no series has a seasonal error: every history is constant or shorter than a season
         size = np.nanmean(np.abs(windows.target)) or 1.0
         loss = summed["quantile_loss"].to_numpy() / summed["observed"].to_numpy() / size
-    return Scored(loss, float(found.mase), float(found.crps), float(found.coverage80), quantiles, seconds)
+    return Scored(
+        loss, dates(panel, windows), float(found.mase), float(found.crps), float(found.coverage80), quantiles, seconds
+    )
 
 
-def better(candidate: Scored, champion: Scored) -> tuple[float, float]:
-    """What the candidate saves of the champion's loss, as a share, and how many standard errors that is."""
+def dates(panel: Panel, windows: Windows) -> NDArray[np.int64]:
+    """When each window is forecast (N,): by the clock, or counted from the end of series that have none in common."""
+    axes = [panel.index[i] for i in windows.series.tolist()]
+    if len({axis.clock for axis in axes}) > 1 or axes[0].clock.kind == "none":
+        return -windows.age
+    return absolute_ticks(axes, windows.cutoff[:, None])[:, 0]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one forecaster saves of the loss of another on a block.
+
+    saved    as a share of it
+    errors   the same in standard errors: clustered by date where there are eight dates, else over windows
+    dates    on how many it was judged
+    windows  how many it was judged on
+    steady   whether it is better on every date, and, where there are few windows, in every one
+    """
+
+    saved: float
+    errors: float
+    dates: int
+    windows: int
+    steady: bool
+
+    @property
+    def evidence(self) -> str:
+        """The strength of it in words."""
+        dates = "1 date" if self.dates == 1 else f"{self.dates} dates"
+        over = f"over {dates}" if self.dates >= FEW else f"over the windows of {dates}"
+        return f"{abs(self.errors):.1f} standard errors {over}" if self.windows >= FEW else "few windows"
+
+
+def gain(candidate: Scored, champion: Scored) -> Gain:
+    """Compare window by window. Windows of one date are one draw, because what happens then happens to many series."""
     told = ~np.isnan(champion.loss)
     difference = (champion.loss - candidate.loss)[told]
-    saved = float(difference.mean() / champion.loss[told].mean()) if champion.loss[told].mean() > 0 else 0.0
-    error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else 0.0
-    return saved, float(difference.mean() / error) if error > 0 else (np.inf if saved > 0 else 0.0)
-
-
-def wins_always(candidate: Scored, champion: Scored) -> bool:
-    """Whether the candidate has the lower loss in every window that has one."""
-    told = ~np.isnan(champion.loss)
-    return bool((candidate.loss < champion.loss)[told].all())
+    owner = np.unique(champion.date[told], return_inverse=True)[1]
+    by_date = np.bincount(owner, difference)
+    mean, windows, dates = float(difference.mean()), len(difference), len(by_date)
+    if dates >= FEW:
+        apart = by_date - np.bincount(owner) * mean
+        error = float(np.sqrt(dates / (dates - 1) * (apart**2).sum()) / windows)
+    else:
+        error = float(difference.std(ddof=1) / np.sqrt(windows)) if windows > 1 else 0.0
+    size = float(champion.loss[told].mean())
+    steady = bool((by_date > 0).all() and (windows >= FEW or (difference > 0).all()))
+    errors = mean / error if error > 0 else float(np.inf if mean > 0 else 0.0)
+    return Gain(mean / size if size > 0 else 0.0, errors, dates, windows, steady)
 
 
 @dataclass(frozen=True)
@@ -110,27 +152,29 @@ class Verdict:
 def guard(
     stopping: Mapping[str, Scored], selection: Mapping[str, Scored], first: str, challengers: Sequence[str]
 ) -> Verdict:
-    """Let each challenger in turn replace the champion if it is better beyond doubt on windows that did not form it.
+    """Let each challenger in turn replace the champion if it is clearly better on windows that did not form it.
 
     first  who stands if nobody is better: the zero-shot model
 
-    With enough windows, better means by two standard errors of the difference; with few, in every window of both blocks
-    and by 1 %. So whoever is returned is never worse than `first` on the selection windows.
+    Clearly better saves half a per cent of the loss on the selection windows and is no worse on the stopping ones. With
+    eight dates that has to be two standard errors; with fewer dates every one of both blocks must agree too; with fewer
+    windows than eight, every window. So whoever is returned is never worse than `first` on the selection windows.
     """
     champion, reasons = first, {}
     for name in challengers:
-        saved, errors = better(selection[name], selection[champion])
-        told = int((~np.isnan(selection[champion].loss)).sum())
-        always = all(wins_always(block[name], block[champion]) for block in (stopping, selection))
-        enough = errors >= SURE if told >= FEW else saved >= MARGIN and always
-        if saved > 0 and enough:
-            reasons[champion] = f"{name} is {saved:.1%} better on the selection windows"
+        now, before = gain(selection[name], selection[champion]), gain(stopping[name], stopping[champion])
+        sure = now.errors >= SURE if now.windows >= FEW else True
+        agreed = now.dates >= FEW or (now.steady and before.steady)
+        if now.saved >= MARGIN and before.saved > 0 and sure and agreed:
+            reasons[champion] = f"{name} is {now.saved:.1%} better on the selection windows"
             champion = name
-        elif saved > 0:
-            doubt = f"{errors:.1f} standard errors" if told >= FEW else "few windows, and not better in each"
-            reasons[name] = f"{saved:.1%} better than {champion} on the selection windows, which may be luck ({doubt})"
-        elif saved < 0:
-            reasons[name] = f"{-saved:.1%} worse than {champion} on the selection windows"
+        elif now.saved > 0:
+            doubt = now.evidence if before.saved > 0 else "it is worse on the stopping windows"
+            reasons[name] = (
+                f"{now.saved:.1%} better than {champion} on the selection windows, and not clearly ({doubt})"
+            )
+        elif now.saved < 0:
+            reasons[name] = f"{-now.saved:.1%} worse than {champion} on the selection windows"
         else:
             reasons[name] = f"no different from {champion} on the selection windows"
     return Verdict(champion, reasons)

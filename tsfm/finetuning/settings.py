@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+ZERO_SHOT = "zero-shot"  # the base as it came
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -14,6 +16,8 @@ class Settings:
     horizon: int
     base: str
     weights: str
+    precision: str
+    device: str
     method: str
     time_budget: float
     covariates: dict[str, list[str]]

@@ -82,25 +82,28 @@ def split(panel: Panel, horizon: int, windows: int | None, context: int | None, 
             "such series without training"
         )
     number = 1 if by_series else windows or usual_windows(len(panel), median, steps)
-    held_out = steps * number * (1 if by_series else 3)
     generator = np.random.default_rng(seed)
     chosen = np.arange(len(panel))
     if len(chosen) > MOST_SERIES:
         chosen = np.sort(generator.choice(chosen, MOST_SERIES, replace=False))
-    cuts = cut(panel.take(chosen.tolist()), steps, held_out // steps, steps, context, reach)
-    owner = generator.permutation(len(cuts)) % 3 if by_series else 2 - cuts.age // number
-    cuts = replace(cuts, series=chosen[cuts.series], asked=number)
-    blocks = [part(cuts, owner == place) for place in range(3)]
-    for name, block in zip(BLOCKS, blocks, strict=True):
-        if not len(block):
+    while True:
+        held_out = steps * number * (1 if by_series else 3)
+        cuts = cut(panel.take(chosen.tolist()), steps, held_out // steps, steps, context, reach)
+        owner = generator.permutation(len(cuts)) % 3 if by_series else 2 - cuts.age // number
+        cuts = replace(cuts, series=chosen[cuts.series], asked=number)
+        blocks = [cuts.take(np.flatnonzero(owner == place)) for place in range(3)]
+        if all(map(len, blocks)):
+            break
+        if number == 1 or windows:
             raise DataError(
-                f"no series has room for the windows of {name!r}: {held_out // steps} windows of {steps} steps and a "
-                f"context before them; the longest has {longest} values; give windows=1, a shorter horizon or more "
-                "history"
+                f"no series has room for three blocks of {count(number, 'window')} of {count(steps, 'step')} and a "
+                f"context before them, among them observed values; the longest has {longest} values; give a shorter "
+                "horizon or more history"
             )
+        number //= 2  # long gaps may leave a block without a value
     stopping, selection, report = blocks
     few = np.unique(np.linspace(0, len(stopping) - 1, min(GLANCED, len(stopping))).astype(int))
-    glanced = part(stopping, np.isin(np.arange(len(stopping)), few))
+    glanced = stopping.take(few)
     glanced = replace(glanced, contexts=[context[-LONGEST_CONTEXT:] for context in glanced.contexts])
     return Split(steps, number, by_series, begin, end - held_out, stopping, selection, report, glanced)
 
@@ -119,19 +122,3 @@ def usual_windows(series: int, median: int, steps: int) -> int:
     """Windows of one series in a block."""
     fitting = int(HELD_OUT * median) // (3 * steps)
     return max(1, min(MOST_OF_ONE, -(-WANTED // series), fitting))
-
-
-def part(cuts: Windows, chosen: NDArray[np.bool_]) -> Windows:
-    """Some of the windows."""
-    at = np.flatnonzero(chosen)
-    return replace(
-        cuts,
-        series=cuts.series[at],
-        cutoff=cuts.cutoff[at],
-        age=cuts.age[at],
-        target=cuts.target[at],
-        scale=cuts.scale[at],
-        contexts=[cuts.contexts[position] for position in at],
-        without={},
-        silent=0,
-    )

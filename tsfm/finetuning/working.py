@@ -18,6 +18,7 @@ from tsfm.finetuning.settings import Settings
 from tsfm.training.checkpoint import write_text
 
 SETTINGS = "settings.json"
+MAY_CHANGE = ("time_budget",)
 
 
 class Working:
@@ -36,15 +37,15 @@ class Working:
             raise DataError(f"cannot write {self.folder}: {error.strerror or error}; name another out=") from error
         asked = json.loads(json.dumps(asdict(settings)))
         file = self.folder / SETTINGS
-        if file.exists():
+        self.resumed = file.exists() and any(self.folder.glob("*.safetensors"))
+        if self.resumed:
             before = json.loads(file.read_text())
-            changed = [name for name in asked if asked[name] != before.get(name)]
+            changed = [name for name in asked if asked[name] != before.get(name) and name not in MAY_CHANGE]
             if changed:
                 raise DataError(
                     f"{self.folder} holds an unfinished run with another {', '.join(changed)}; repeat that call to "
                     "finish it, delete the folder to forget it, or give another out="
                 )
-            self.resumed = any(self.folder.glob("*.safetensors"))
         write_text(file, json.dumps(asked, indent=2) + "\n")
 
     def state(self, method: str) -> Path | None:
