@@ -1,0 +1,271 @@
+"""Moirai-MoE (Liu et al. 2024, arXiv 2410.10469): a decoder over the patches of any number of variates.
+
+Every token predicts the patch that follows it in its variate as a mixture of four distributions; a longer horizon is
+forecast patch by patch, and the mean and deviation that scale a series are computed anew with each patch. That is why
+no key or value of an earlier pass can be used again: a new patch moves the mean and deviation of its variate, so all
+its tokens, and by attention everything else. What is saved instead, with the same numbers: the first pass is shared by
+all paths, patches that cannot be seen yet are left out, and the last layer computes the asked tokens alone.
+
+Quantiles need no samples. Of the first patch they are those of the mixture itself (tsfm/nn/mixture.py). For later
+ones a few paths of a fixed Latin hypercube (`levels_of_paths`) are continued, and the quantiles are those of the even
+mixture of all paths' mixtures: a forecast again is the same forecast, whatever the company.
+
+Parameters and config bear the official names; only the experts are stacked (tsfm/models/moirai_moe_files.py).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsfm.batch import Batch
+from tsfm.models.decoder_block import in_precision
+from tsfm.models.moirai_moe_layers import Encoder, MixtureProjection, PatchIn, Seen
+from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, causal_mean, tokens
+from tsfm.nn.mixture import Mixture, pooled_quantiles, read_mixture
+from tsfm.registry import register
+
+# B series, V targets, C context steps, H horizon, N tokens, M asked tokens, P patch length, S paths, Q quantile levels.
+
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+Choice = Callable[[Mixture, int], Tensor]
+
+
+@dataclass(frozen=True)
+class MoiraiMoEConfig:
+    d_model: int = 384
+    d_ff: int = 512
+    num_layers: int = 6
+    patch_sizes: tuple[int, ...] = (16,)
+    max_seq_len: int = 512
+    experts: int = 32
+    top_k: int = 2
+    patch: int = 16  # the one of patch_sizes to forecast with
+    max_context: int = 4096
+    paths: int = 16  # continued beyond the first patch
+
+    @property
+    def heads(self) -> int:
+        """Of 64 channels each."""
+        return self.d_model // 64
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.d_model
+
+
+PRESETS = {
+    "small": MoiraiMoEConfig(),
+    "base": MoiraiMoEConfig(d_model=768, d_ff=1024, num_layers=12),
+    "tiny": MoiraiMoEConfig(d_model=64, d_ff=32, num_layers=2, experts=8, paths=8),
+}
+
+
+@register("moirai-moe")
+class MoiraiMoE(nn.Module):
+    """Any-variate decoder with experts chosen by centroids; see the module's docstring."""
+
+    Config = MoiraiMoEConfig
+    levels = DECILES
+    any_level = True
+    uses_covariates = True
+    PARTS = MappingProxyType(
+        {
+            "head": r"^(param_proj|encoder\.norm)\.",
+            "norms": r"norm",
+            "experts": r"\.ffn\.(up|down)$",
+            "matrices": r"\.(q_proj|k_proj|v_proj|out_proj)\.weight$",
+            "layers": r"^encoder\.layers\.\d+\.(self_attn|ffn)$",
+        }
+    )
+
+    def __init__(self, config: MoiraiMoEConfig):
+        super().__init__()
+        self.config = config
+        self.precision = torch.float32
+        self._copies: list[nn.Module] = []  # a plain list, so that they are no part of the state
+        self._copied_from: list[tuple[int, int]] = []
+        self.size = config.patch_sizes.index(config.patch)
+        self.in_proj = PatchIn(config.patch_sizes, config.d_model)
+        self.res_proj = PatchIn(config.patch_sizes, config.d_model)
+        self.feat_proj = PatchIn([config.d_model] * len(config.patch_sizes), config.d_model)
+        self.encoder = Encoder(config)
+        self.param_proj = MixtureProjection(config.d_model, config.patch_sizes)
+
+    @property
+    def patch(self) -> int:
+        """Steps of a patch; contexts are padded on the left to a multiple of it."""
+        return self.config.patch
+
+    @property
+    def max_context(self) -> int:
+        """Longest context used, in steps."""
+        return self.config.max_context
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Choose the type of the large matrix products of `predict` (float32 or bfloat16)."""
+        self.precision = dtype
+        self._copies, self._copied_from = [], []
+
+    def forward(
+        self, given: Tokens, columns: Tensor | None = None, asked: Tensor | slice = slice(None), variates: int = 2
+    ) -> Mixture:
+        """The mixture (B, M, P) of the patch after every asked token.
+
+        columns   tokens that are read, all by default; every token counts for the scale of its variate
+        asked     positions among those read
+        variates  1 where there is a single one, which needs no bias
+        """
+        loc, scale = given.scale()
+        values = (given.target - loc) / scale
+        ids = (given.sample, given.time, given.variate)
+        if columns is not None:
+            values, loc, scale = (part.index_select(1, columns) for part in (values, loc, scale))
+            sample, time, variate = (part.index_select(1, columns) for part in ids)
+        else:
+            sample, time, variate = ids
+        hidden = self.feat_proj(F.silu(self.in_proj(values, self.size)), self.size)
+        x = self.res_proj(values, self.size) + hidden
+        seen = Seen(sample, time, variate, self.config.d_model // self.config.heads // 2, variates, asked)
+        x = self.encoder(x, seen, self._layers())
+        return read_mixture(self.param_proj(x, self.size), loc[:, asked], scale[:, asked])
+
+    def _layers(self) -> Sequence[nn.Module]:
+        """The layers in the precision of `predict`: copies of them, made anew once a weight has changed."""
+        layers = self.encoder.layers
+        if self.precision == torch.float32 or torch.is_grad_enabled():
+            return cast(Sequence[nn.Module], layers)
+        weights = list(layers.parameters())
+        countable = not any(weight.is_inference() for weight in weights)  # such tensors do not count their changes
+        state = [(weight.data_ptr(), weight._version) for weight in weights] if countable else []
+        if not state or state != self._copied_from:
+            self._copies, self._copied_from = [in_precision(layer, self.precision) for layer in layers], state
+        return self._copies
+
+    def next_patch(self, given: Tokens, layout: Layout, step: int) -> Mixture:
+        """The mixture (B, V, P) of patch `step` of the horizon, from what is known up to then."""
+        columns = layout.before(step)
+        asked = torch.searchsorted(columns, layout.of_targets(step - 1))
+        device = given.target.device
+        return cast(Mixture, self(given, columns.to(device), asked.to(device), layout.variates))
+
+    def continued(self, given: Tokens, layout: Layout, choose: Choice) -> Tensor:
+        """The horizon (R, V, H) that follows when `choose` says of each patch's mixture what its values are.
+
+        It may give several rows for each row, copies of a row side by side, from the first patch on.
+        """
+        found: list[Tensor] = []
+        for step in range(layout.horizon):
+            values = choose(self.next_patch(given, layout, step), step)
+            found.append(values)
+            if step + 1 < layout.horizon:
+                given = given.repeated(len(values) // len(given.target))
+                given = given.filled(layout.of_targets(step).to(values.device), values)
+        return torch.cat(found, -1)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] = DECILES) -> Tensor:
+        """Quantiles (B, H, Q) of the next `horizon` steps at any levels, in the units of the batch."""
+        return self._quantiles(batch, horizon, quantile_levels)
+
+    def quantiles(self, batch: Batch, horizon: int) -> Tensor:
+        """What `predict` says at `levels`, with gradients in the weights and in the values; (B, H, Q)."""
+        return self._quantiles(batch, horizon, self.levels)
+
+    def _quantiles(self, batch: Batch, horizon: int, quantile_levels: Sequence[float]) -> Tensor:
+        given, layout = self.tokens(batch, horizon)
+        levels = torch.tensor(tuple(quantile_levels), dtype=torch.float64, device=given.target.device)
+        order = levels.argsort()
+        rows, found = len(batch), []
+
+        def draw(mixture: Mixture, step: int) -> Tensor:
+            """Keep the quantiles of the first target, and give each path values of its own; (B * S, V, P)."""
+            paths = mixture.map(lambda part: part.unflatten(0, (rows, -1)).movedim(1, 3))  # (B, V, P, S, ...)
+            found.append(pooled_quantiles(paths.map(lambda part: part[:, 0]), levels[order]))
+            if step + 1 == layout.horizon:
+                return mixture.loc
+            wanted = levels_of_paths(step, layout.targets, self.patch, self.config.paths).to(levels.device)
+            if step == 0:  # the paths have one mixture between them
+                values = pooled_quantiles(paths, wanted)
+            else:
+                values = pooled_quantiles(paths.map(lambda part: part.unsqueeze(4)), wanted[..., None])[..., 0]
+            return values.movedim(-1, 1).flatten(0, 1).to(given.target.dtype)
+
+        self.continued(given, layout, draw)
+        ordered = torch.cat(found, 1)[:, :horizon].cummax(-1).values  # the last digits of a solution may cross
+        return ordered[..., order.argsort()].to(batch.values.dtype)
+
+    def loss(self, batch: Batch, target: Tensor, counted: Tensor) -> Tensor:
+        """Negative log likelihood, in scaled units, of the steps after a batch; a series weighs as any other.
+
+        target, counted  (B, H) in the units of the batch; each patch is forecast from the true ones before it
+        """
+        steps = target.shape[1]
+        short = -steps % self.patch
+        target, counted = F.pad(torch.where(counted, target, 0.0), (0, short)), F.pad(counted, (0, short))
+        observed = torch.cat([batch.observed, counted], 1)
+        values = causal_mean(torch.cat([torch.where(batch.observed, batch.values, 0.0), target], 1), observed)
+        given, layout = self.tokens(batch, steps)
+        after = values[:, -target.shape[1] :].unflatten(1, (-1, self.patch))
+        known = counted.unflatten(1, (-1, self.patch))
+        columns = torch.stack([layout.of_targets(step)[0] for step in range(-1, layout.horizon)]).to(values.device)
+        given = replace(given, target=given.target.index_copy(1, columns[1:], after))
+        mixture = self(given, None, columns[:-1], layout.variates)
+        each = -mixture.scaled_log_prob((after - mixture.loc) / mixture.scale)
+        return packed_mean(each, known, torch.zeros_like(given.sample[:, columns[1:]]), given.variate[:, columns[1:]])
+
+    def tokens(self, batch: Batch, horizon: int) -> tuple[Tokens, Layout]:
+        """The tokens of a batch; what is missing is read as the published predictor does.
+
+        Steps missing in a single target are the mean of those before them, all others 0.
+        """
+        values, observed = torch.where(batch.observed, batch.values, 0.0), batch.observed
+        padded = batch.observed.long().cummax(1).values == 0
+        given = batch.covariates
+        if given is None or not given.companions.shape[1]:
+            targets = Block(causal_mean(values, observed)[:, None], observed[:, None])
+        else:
+            both = [(values, given.companions), (observed, given.companions_observed)]
+            targets = Block(*(torch.cat([own[:, None], others], 1) for own, others in both))
+        if given is None:
+            return tokens(self.patch, horizon, targets, padded)
+        ahead = Block(
+            given.future[..., : values.shape[1] + horizon], given.future_observed[..., : values.shape[1] + horizon]
+        )
+        return tokens(self.patch, horizon, targets, padded, ahead, Block(given.past, given.past_observed))
+
+    def bytes_per_series(self, context: int, horizon: int) -> int:
+        """Peak activation memory of one series in `predict`, for choosing a batch size."""
+        patches = -(-horizon // self.patch)
+        paths = self.config.paths if patches > 1 else 1
+        count = -(-context // self.patch) + patches
+        per_token = 4 * (8 * self.config.d_model + 8 * self.config.d_ff)
+        mixture = 8 * self.patch * len(self.levels) * 60
+        return paths * (count * (per_token + 4 * self.config.heads * count) + mixture) + 64 * context
+
+
+def levels_of_paths(step: int, targets: int, patch: int, paths: int) -> Tensor:
+    """Levels (V, P, S) at which the paths leave patch `step`: each step's is a permutation of the same even ones.
+
+    A Latin hypercube (McKay et al. 1979) that depends on nothing but these numbers.
+    """
+    even = (torch.arange(paths, dtype=torch.float64) + 0.5) / paths
+    chance = torch.Generator().manual_seed(step)
+    drawn = torch.rand(targets, patch, paths, generator=chance, dtype=torch.float64)
+    return even[drawn.argsort(-1)]
+
+
+def packed_mean(loss: Tensor, counted: Tensor, sample: Tensor, variate: Tensor) -> Tensor:
+    """Mean of `loss` (B, N, P) over what is counted, each variate of each sample of a row weighing alike.
+
+    counted (B, N, P) bool; sample, variate (B, N)
+    """
+    same = (sample[:, :, None] == sample[:, None]) & (variate[:, :, None] == variate[:, None])
+    of_variate = same.to(loss.dtype) @ counted.sum(-1, keepdim=True).to(loss.dtype)  # (B, N, 1)
+    share = torch.where(counted, 1 / of_variate.clamp(min=1), 0.0)
+    return (torch.where(counted, loss, 0.0) * share).sum() / share.sum().clamp(min=1e-6)
