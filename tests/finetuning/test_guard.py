@@ -88,6 +88,21 @@ def test_what_happens_to_all_series_at_once_counts_as_one_draw():
     alone = gain(scored(apart["lora"]), scored(apart["zero-shot"]))
     assert found.dates == 10
     assert found.errors < 1.5 < 4 < alone.errors
+
+
+def test_a_few_wild_windows_neither_make_a_winner_nor_hide_one():
+    generator = np.random.default_rng(0)
+    wild = np.where(np.arange(200) % 40 == 0, 1000.0, 1.0) * (1 + 0.01 * generator.random(200))
+    wins_the_wild_alone = {"zero-shot": wild, "lora": np.where(wild > 10, 0.5 * wild, 1.01 * wild)}
+    assert judged(wins_the_wild_alone, wins_the_wild_alone).winner == "zero-shot"
+    wins_the_tame_too = {"zero-shot": wild, "lora": wild * (0.9 + 0.05 * generator.random(200))}
+    assert judged(wins_the_tame_too, wins_the_tame_too).winner == "lora"
+
+
+def test_dates_of_one_shock_do_not_make_a_winner():
+    date = np.arange(400) // 40
+    shock = np.random.default_rng(0).normal(size=10)[date]
+    apart = {"zero-shot": np.ones(400), "lora": 0.95 + 0.2 * (shock - shock.mean())}
     assert judged(apart, apart, date).winner == "zero-shot"
 
 

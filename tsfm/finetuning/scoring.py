@@ -103,7 +103,8 @@ class Gain:
     """What one forecaster saves of the loss of another on a block.
 
     saved    as a share of it
-    errors   the same in standard errors: clustered by date where there are eight dates, else over windows
+    errors   mean relative difference of a window, in standard errors: clustered by date where there are eight dates,
+             else over windows. Relative, between -1 and 1, because a few wild windows would drown all others
     dates    on how many it was judged
     windows  how many it was judged on
     steady   whether it is better on every date, and, where there are few windows, in every one
@@ -126,19 +127,20 @@ class Gain:
 def gain(candidate: Scored, champion: Scored) -> Gain:
     """Compare window by window. Windows of one date are one draw, because what happens then happens to many series."""
     told = ~np.isnan(champion.loss)
-    difference = (champion.loss - candidate.loss)[told]
+    before, after = champion.loss[told], candidate.loss[told]
+    relative = np.divide(before - after, before + after, out=np.zeros_like(before), where=before + after > 0)
     owner = np.unique(champion.date[told], return_inverse=True)[1]
-    by_date = np.bincount(owner, difference)
-    mean, windows, dates = float(difference.mean()), len(difference), len(by_date)
+    by_date = np.bincount(owner, before - after)
+    mean, windows, dates = float(relative.mean()), len(relative), len(by_date)
     if dates >= FEW:
-        apart = by_date - np.bincount(owner) * mean
+        apart = np.bincount(owner, relative - mean)
         error = float(np.sqrt(dates / (dates - 1) * (apart**2).sum()) / windows)
     else:
-        error = float(difference.std(ddof=1) / np.sqrt(windows)) if windows > 1 else 0.0
-    size = float(champion.loss[told].mean())
-    steady = bool((by_date > 0).all() and (windows >= FEW or (difference > 0).all()))
-    errors = mean / error if error > 0 else float(np.inf if mean > 0 else 0.0)
-    return Gain(mean / size if size > 0 else 0.0, errors, dates, windows, steady)
+        error = float(relative.std(ddof=1) / np.sqrt(windows)) if windows > 1 else 0.0
+    steady = bool((by_date > 0).all() and (windows >= FEW or (before > after).all()))
+    errors = mean / error if error > 0 else float(np.sign(mean) * np.inf if mean else 0.0)
+    saved = 1 - float(after.mean() / before.mean()) if before.mean() > 0 else 0.0
+    return Gain(saved, errors, dates, windows, steady)
 
 
 @dataclass(frozen=True)
