@@ -1,4 +1,7 @@
-"""Choice of a covariate head: none, ridge or boosting, by what each does on windows that none was fitted to."""
+"""Choice of a covariate head: none, ridge or boosting, by what each does on windows that none was fitted to.
+
+The quick way, for the estimator; `tsfm.finetune` asks for more evidence, and against heads that read nothing.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +13,7 @@ from tsfm.covariate_head import KINDS, CovariateHead
 from tsfm.evaluation import metrics
 from tsfm.evaluation.backtest_windows import Windows
 from tsfm.finetuning.covariates import LEVELS, adjusted, base_quantiles, bounded, fit_head
+from tsfm.finetuning.scoring import MARGIN
 from tsfm.forecaster import Forecaster
 from tsfm.panel import Floats, Panel
 
@@ -69,6 +73,8 @@ def choose_head(
     losses = dict(zip(heads, (float(sql) for sql, _, _ in rows), strict=True))
     table.insert(2, "saved", [1.0 - loss / losses["none"] for loss in losses.values()])
     best = min(losses, key=lambda kind: losses[kind])
+    if losses[best] > (1 - MARGIN) * losses["none"]:
+        best = "none"
     return Choice(heads[best], table, told(losses, best, [*past, *future, *static], len(judged)))
 
 
