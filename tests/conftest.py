@@ -30,6 +30,16 @@ def data_folder() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def exceptions_of_the_model(request: pytest.FixtureRequest) -> None:
+    """Skip a promise that the model under test says it cannot keep, with the reason it gives (`EXCEPT`)."""
+    if "forecaster" in request.fixturenames:
+        model = getattr(request.getfixturevalue("forecaster"), "model", None)
+        promise = getattr(request.function, "__name__", "").removeprefix("test_")
+        if promise in getattr(model, "EXCEPT", {}):
+            pytest.skip(f"{type(model).__name__} excepts this promise: {model.EXCEPT[promise]}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked `gpu` where torch sees no CUDA device."""
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]

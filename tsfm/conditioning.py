@@ -3,7 +3,8 @@
 A location is subtracted and a power of two divided out, both in float64 before the cast to the model's own precision.
 A power of two changes no digit of a value, so the choice costs no accuracy; the model's own scaling takes care of the
 factor of two that remains. Values are first brought to [-1, 1] by another power of two, so that 1e308 - (-1e308) does
-not overflow and 1e-320 does not vanish.
+not overflow and 1e-320 does not vanish. Published models see the user's own values (`condition_rarely`): what they add
+to a scale lest they divide by zero is part of their numbers.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Exponents = NDArray[np.int64]
 LARGEST = np.finfo(np.float64).max
+USUAL_SCALES = (1e-4, 1e6)  # standard deviations that every model can work with
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,21 @@ def condition(contexts: Floats, centre: bool = True) -> Conditioned:
         fine = exponent_of_largest(values)
         values = times_power_of_two(values, -fine)
     return Conditioned(values, observed, location, coarse, fine)
+
+
+def condition_rarely(contexts: Floats) -> Conditioned:
+    """Leave each row of contexts (B, C) as it is, unless its deviation lies outside the usual scales, or its level is
+    too large to be squared: then divide by a power of two that brings it to the order of 1."""
+    made = condition(contexts, centre=False)
+    count = made.observed.sum(1, keepdims=True)
+    mean = made.values.sum(1, keepdims=True) / count
+    deviation = np.sqrt((np.where(made.observed, made.values - mean, 0.0) ** 2).sum(1, keepdims=True) / count)
+    with np.errstate(over="ignore"):
+        in_units = times_power_of_two(deviation, made.coarse)
+    usual = (USUAL_SCALES[0] <= in_units) & (in_units <= USUAL_SCALES[1]) & (made.coarse < 500)
+    own = np.where(usual, 0, made.coarse + np.frexp(deviation)[1])
+    values = times_power_of_two(made.values, made.coarse - own)
+    return Conditioned(values, made.observed, made.location, own, made.fine)
 
 
 def restore(quantiles: Floats, conditioned: Conditioned) -> Floats:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsfm import adapter_files, checkpoints, quantile_curve
+from tsfm import account, adapter_files, checkpoints, conformal, quantile_curve
 from tsfm.batching import Context, crop
 from tsfm.covariate_head import CovariateHead, check_ahead, head_files, headed, roles_of
 from tsfm.data.adapters import to_panel
@@ -32,9 +32,9 @@ from tsfm.options import (
     check_size,
     whole_number,
 )
-from tsfm.panel import Panel, told_once
+from tsfm.panel import Panel
 from tsfm.prediction import Forecast, Provenance
-from tsfm.views import NAMES, averaged_quantiles
+from tsfm.views import averaged_quantiles
 
 if TYPE_CHECKING:
     from tsfm.gluonts_predictor import GluonTSPredictor
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 # H horizon, Q quantile levels.
 
 Floats = NDArray[np.float64]
-SHOWN = 10
 
 
 class Forecaster:
@@ -114,7 +113,7 @@ class Forecaster:
         whole_number(seed, "seed", 0, "seed=0")
         made_for = self.card.get("fine_tuned", {})
         context = made_for.get("context") if context is None else context
-        longest = longest_context(self.model, check_optional(context, "context", "context=512"))
+        context = check_optional(context, "context", "context=512")
 
         given = {"id": id, "time": time, "target": target, **roles_of(self.head, future, static)}
         panel = to_panel(data, freq=freq, **given, errors=errors, usual=made_for.get("columns"))
@@ -122,12 +121,14 @@ class Forecaster:
         if self.head is not None:
             self.head.check(panel)
         check_ahead(panel, steps)
+        longest = longest_context(self.model, context, steps)
         panel, contexts, skipped = crop_panel(panel, longest, errors)
         knots = knots_for(self.model, levels)
         check_size(len(contexts), steps, len(knots))
-        ask = averaged_quantiles if self._has_views(effort) else quantiles
-        values = ask(
-            self.model, self.device, contexts, steps, panel.season, knots, batch_size=batch_size, progress=progress
+        options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        ask = averaged_quantiles if account.has_views(self, effort) else quantiles
+        values, knots, evidence = conformal.curves(
+            ask, self.model, self.device, contexts, steps, panel.season, knots, levels, panel.values, longest, **options
         )
         if self.head is not None and values:
             values = self.head.applied(panel, values, knots)
@@ -136,13 +137,15 @@ class Forecaster:
             model=self.name,
             weight_hash=self.weight_hash,
             context=max((len(one.values) for one in contexts), default=0),
-            transforms=self._transforms(panel, longest, any(clipped), effort),
+            transforms=account.transforms(self, panel, longest, any(clipped), effort),
             defaults={} if horizon is not None else {"horizon": steps},
-            warnings=self._warnings(panel, steps, {"future": future, "static": static}, effort, context),
+            warnings=account.warnings(self, panel, steps, {"future": future, "static": static}, effort, context),
+            notes=account.notes(self, evidence),
             precision=self.precision,
             device=str(self.device),
         )
-        made = Forecast(panel, steps, knots, values, levels, clipped, provenance, skipped)
+        points = account.points(panel, steps, evidence)
+        made = Forecast(panel, steps, knots, values, levels, clipped, provenance, skipped, points)
         provenance.seconds = clock.perf_counter() - began
         return made
 
@@ -167,20 +170,25 @@ class Forecaster:
         context          the most steps to read, None for as many as the model can
         effort           "best" averages the forecasts of several views of each series (tsfm/views.py)
         clip             "auto" cuts at 0 where all the history is >= 0; None leaves the forecast as it is
+
+        A model of points measures its errors in a short backtest (tsfm/conformal.py), unless the level is 0.5 alone;
+        a series too short for that has its point at every level.
         """
         horizon, levels = check_horizon(horizon), check_levels(quantile_levels)
         check_choice(clip, "clip", ("auto", None))
         check_choice(effort, "effort", ("fast", "best"))
         series = [np.asarray(one, dtype=np.float64) for one in values]
-        longest = longest_context(self.model, check_optional(context, "context", "context=512"))
+        longest = longest_context(self.model, check_optional(context, "context", "context=512"), horizon)
         contexts = [crop(one, longest, position) for position, one in enumerate(series)]
         if not contexts:
             return []
         knots = knots_for(self.model, levels)
-        ask = averaged_quantiles if self._has_views(effort) else quantiles
-        curves = np.stack(
-            ask(self.model, self.device, contexts, horizon, season, knots, batch_size=batch_size, progress=progress)
+        options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        ask = averaged_quantiles if account.has_views(self, effort) else quantiles
+        made, knots, _ = conformal.curves(
+            ask, self.model, self.device, contexts, horizon, season, knots, levels, series, longest, **options
         )
+        curves = np.stack(made)
         found = np.stack([quantile_curve.evaluate(knots, curves, level) for level in levels], -1)  # (B, H, Q)
         if clip == "auto":
             floor = np.array([0.0 if never_negative(past) else -np.inf for past in series])
@@ -241,44 +249,6 @@ class Forecaster:
 
     def _has_views(self, effort: str) -> bool:
         return effort == "best" and bool(getattr(self.model, "gains_from_views", False))
-
-    def _transforms(self, panel: Panel, longest: int | None, clipped: bool, effort: str) -> list[str]:
-        cut = longest is not None and any(len(series) > longest for series in panel.values)
-        begun = any(len(series) and np.isnan(series[0]) for series in panel.values)
-        double = getattr(self.model, "input_dtype", torch.float32) == torch.float64
-        done = {
-            f"history cut to its last {longest} steps": cut,
-            "missing steps before the first value left out": begun,
-            "location subtracted and a power of two divided out in float64": not double,
-            "a power of two divided out": double,
-            NAMES: self._has_views(effort),
-            "shifted by what the covariates say": self.head is not None,
-            "averaged over both signs": bool(getattr(self.model, "sign_symmetric", False)),
-            "nothing below 0 where all the history is >= 0": clipped,
-        }
-        return [text for text, applied in done.items() if applied]
-
-    def _warnings(
-        self,
-        panel: Panel,
-        steps: int,
-        covariates: Mapping[str, Any],
-        effort: str,
-        context: int | None,
-    ) -> list[str]:
-        found = told_once(panel.repairs)
-        if len(found) > SHOWN:
-            found[SHOWN:] = [f"{len(found) - SHOWN} more kinds of repairs of the data; tsfm.check(data) lists them"]
-        for name, given in covariates.items():
-            if given is not None and not (self.head and self.head.names(name)):
-                found.append(f"model {self.name!r} does not use {name}=; the forecast is the same without it")
-        found += self.head.notes(panel, steps) if self.head else []
-        longest = self.model.max_context
-        if context is not None and longest is not None and context > longest:
-            found.append(f"model {self.name!r} reads {longest} steps at most, fewer than context={context}")
-        if effort == "best" and not self._has_views(effort):
-            found.append(f"model {self.name!r} has nothing more to give with effort='best' than with 'fast'")
-        return found
 
 
 def crop_panel(panel: Panel, longest: int | None, errors: str) -> tuple[Panel, list[Context], dict[Hashable, str]]:

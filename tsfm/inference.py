@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tsfm.batch import Batch
 from tsfm.batching import Context, Plan, Positions, bucket_length, stack
-from tsfm.conditioning import condition, restore
+from tsfm.conditioning import condition, condition_rarely, restore
 from tsfm.errors import DataError, TsfmError
 from tsfm.kernels import memory_for_batches
 from tsfm.options import check_optional
@@ -33,6 +33,10 @@ class Model(Protocol):
     sign_symmetric    the forecasts of x and of -x are to be averaged (False)
     gains_from_views  effort="best" pays: see views.py (False)
     input_dtype       of a batch's values (float32)
+    own_scaling       it is to see the user's own values wherever it can: see conditioning.py (False)
+    fills_gaps        it puts straight lines where steps inside were not observed (False)
+    point_only        its one level is a point forecast: intervals come from conformal.py (False)
+    context_for       method of (horizon): steps it reads before such a horizon, where fewer than max_context
     bytes_per_series  method of (context, horizon): memory one series takes on its way through the model
     predict_both_signs  method of (batch, horizon): what `predict` says of x and of -x at `levels`, at less cost
     """
@@ -51,9 +55,10 @@ def knots_for(model: Model, levels: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(own | set(levels) if getattr(model, "any_level", False) else own))
 
 
-def longest_context(model: Model, asked: int | None) -> int | None:
-    """Return the most steps to read: what was asked for, within what the model can."""
-    limits = [limit for limit in (asked, model.max_context) if limit is not None]
+def longest_context(model: Model, asked: int | None, horizon: int = 1) -> int | None:
+    """Return the most steps to read: what was asked for, within what the model can before such a horizon."""
+    own = model.context_for(horizon) if hasattr(model, "context_for") else model.max_context
+    limits = [limit for limit in (asked, own) if limit is not None]
     return min(limits, default=None)
 
 
@@ -116,7 +121,10 @@ def predict(
 ) -> Floats:
     """Return quantiles (B, H, Q) of one batch of padded contexts (B, C), in the user's units."""
     dtype: torch.dtype = getattr(model, "input_dtype", torch.float32)
-    conditioned = condition(contexts, centre=dtype != torch.float64)
+    if getattr(model, "own_scaling", False):
+        conditioned = condition_rarely(contexts)
+    else:
+        conditioned = condition(contexts, centre=dtype != torch.float64)
     batch = Batch(
         torch.from_numpy(conditioned.values).to(device, dtype),
         torch.from_numpy(conditioned.observed).to(device),

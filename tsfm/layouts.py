@@ -86,9 +86,9 @@ def nixtla(forecast: "Forecast") -> pd.DataFrame:
         NIXTLA_NAME: forecast.quantile_array(0.5).ravel(),
     }
     for share, name in widest_first:
-        columns[f"{NIXTLA_NAME}-lo-{name}"] = forecast.quantile_array(ends(share)[0]).ravel()
+        columns[f"{NIXTLA_NAME}-lo-{name}"] = forecast.table_array(ends(share)[0]).ravel()
     for share, name in reversed(widest_first):
-        columns[f"{NIXTLA_NAME}-hi-{name}"] = forecast.quantile_array(ends(share)[1]).ravel()
+        columns[f"{NIXTLA_NAME}-hi-{name}"] = forecast.table_array(ends(share)[1]).ravel()
     return pd.DataFrame(columns)
 
 
@@ -132,7 +132,7 @@ def _numbers(forecast: "Forecast") -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for level in forecast.levels:
         if name_of(level) not in found:
-            found[name_of(level)] = forecast.quantile_array(level)
+            found[name_of(level)] = forecast.table_array(level)
     return {**found, MEAN: forecast.mean_array()}
 
 

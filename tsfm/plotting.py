@@ -123,7 +123,7 @@ def _draw(forecast: "Forecast", position: int, axis: Axes, steps: int) -> None:
         ahead = forecast.quantile_array(asked, [position])[0]
         return np.concatenate([past[-1:], ahead]) if joined else ahead
 
-    for coverage, opacity in FANS:
+    for coverage, opacity in () if forecast.panel.ids[position] in forecast.points else FANS:
         low, high = ends(coverage)
         label = f"{coverage:.0%} interval"
         if len(at) == 1:

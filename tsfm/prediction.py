@@ -41,6 +41,7 @@ class Provenance:
     transforms   what was done to the values before and after the model, in order
     defaults     every option that the user left open, with the value chosen
     warnings     what the user should know before trusting the numbers
+    notes        where intervals come from that the model does not give itself; the licence of others' weights
     precision    arithmetic of the model, e.g. "float32"
     device       e.g. "cpu", "cuda:0"
     seconds      wall-clock time of the whole call
@@ -52,6 +53,7 @@ class Provenance:
     transforms: list[str] = field(default_factory=list)
     defaults: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     precision: str = "float32"
     device: str = "cpu"
     seconds: float = 0.0
@@ -70,6 +72,7 @@ class Provenance:
             lines.append(f"transforms {', '.join(self.transforms)}")
         if self.defaults:
             lines.append(f"chosen     {', '.join(f'{name} = {value}' for name, value in self.defaults.items())}")
+        lines += [f"note       {note}" for note in self.notes]
         lines += [f"warning    {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -85,6 +88,7 @@ class Forecast:
     clip_low         one bool a series: True where nothing below 0 may come out
     provenance       model, options and time behind the numbers
     skipped          reasons by id of the series that were left out
+    points           reasons by id of the series of which there is a point forecast and no other level
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Forecast:
         clip_low: Sequence[bool],
         provenance: Provenance,
         skipped: Mapping[Hashable, str] | None = None,
+        points: Mapping[Hashable, str] | None = None,
     ):
         shape = (len(panel), horizon, len(levels))
         self._knots = np.asarray(values, dtype=np.float64) if len(panel) else np.zeros(shape)  # (n, H, Q)
@@ -109,6 +114,7 @@ class Forecast:
         self.levels = tuple(quantile_curve.check_level(level) for level in quantile_levels)
         self.provenance = provenance
         self.skipped: dict[Hashable, str] = dict(skipped or {})
+        self.points: dict[Hashable, str] = dict(points or {})
 
     @property
     def ids(self) -> list[Hashable]:
@@ -138,9 +144,19 @@ class Forecast:
 
     def quantile_array(self, level: float, series: slice | Sequence[int] = slice(None)) -> Floats:
         """Forecast at one level as a plain (n, H) array, whatever the input was; `series` picks rows by position."""
+        found = self.table_array(level, series)
+        if np.isnan(found).any():
+            name = self.panel.ids[np.arange(len(self))[series][np.isnan(found).any(1)][0]]
+            raise DataError(f"series {name!r} has a point forecast and no level {level:g}: it {self.points[name]}")
+        return found
+
+    def table_array(self, level: float, series: slice | Sequence[int] = slice(None)) -> Floats:
+        """What `quantile_array` gives, but NaN where a series has a point forecast alone: for tables."""
         found = quantile_curve.evaluate(self._knot_levels, self._knots[series], level)
         clipped = self._clipped[series]
         found[clipped] = np.maximum(found[clipped], 0.0)
+        if self.points and level != 0.5:
+            found[[name in self.points for name in np.array(self.panel.ids, dtype=object)[series]]] = np.nan
         return found
 
     def mean_array(self) -> Floats:
@@ -161,7 +177,8 @@ class Forecast:
                   different times leave NaN where they have no forecast
         "nixtla"  unique_id, ds, TSFM (the median), TSFM-lo-80, TSFM-hi-80 ... for the levels asked
 
-        A level that was asked for twice has one column.
+        A level that was asked for twice has one column. A series with a point forecast alone (see `.points`) has NaN at
+        all other levels.
         """
         from tsfm import layouts
 
@@ -229,6 +246,7 @@ class Forecast:
             self.levels,
             self._clipped[rows].tolist(),
             self.provenance,
+            points=self.points,
         )
 
     def __len__(self) -> int:

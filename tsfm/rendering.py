@@ -52,9 +52,10 @@ def sketch(forecast: "Forecast", position: int = 0) -> str:
     def level(asked: float) -> Floats:
         return np.concatenate([joint, forecast.quantile_array(asked, [position])[0]])
 
-    fans = [[level(low), level(high)] for low, high in (ends(coverage) for coverage, _ in FANS)]
+    shown = () if forecast.panel.ids[position] in forecast.points else FANS
+    fans = [[level(low), level(high)] for low, high in (ends(coverage) for coverage, _ in shown)]
     median = level(0.5)
-    seen = np.concatenate([past[np.isfinite(past)], *fans[0], median])
+    seen = np.concatenate([past[np.isfinite(past)], *(fans[0] if fans else ()), median])
     # Halves, because the span of very large values has no float.
     low, span = seen.min() / 2, seen.max() / 2 - seen.min() / 2
 
@@ -66,7 +67,7 @@ def sketch(forecast: "Forecast", position: int = 0) -> str:
     across: Floats = np.linspace(MARGIN, WIDTH - MARGIN, len(past) + forecast.horizon)
     ahead = across[len(past) - len(joint) :]
     shapes = []
-    for (lower, upper), (_, opacity) in zip(fans, FANS, strict=True):
+    for (lower, upper), (_, opacity) in zip(fans, shown, strict=True):
         outline = _points(np.concatenate([ahead, ahead[::-1]]), np.concatenate([down(lower), down(upper)[::-1]]))
         shapes.append(f'<polygon points="{outline}" fill="{BLUE}" fill-opacity="{opacity}" stroke="none"/>')
     for run in np.split(np.arange(len(past)), np.flatnonzero(~np.isfinite(past))):
@@ -96,7 +97,8 @@ def _points(across: Floats, down: Floats) -> str:
 def _caption(forecast: "Forecast") -> str:
     names = [html.escape(forecast.label(0)), "the first series" if len(forecast) > 1 else ""]
     what = ", ".join(name for name in names if name)
-    return f'<div style="{QUIET}">{what + ": " if what else ""}history, median, 50 % and 80 % intervals</div>'
+    fans = ", 50 % and 80 % intervals" if forecast.panel.ids[0] not in forecast.points else " alone"
+    return f'<div style="{QUIET}">{what + ": " if what else ""}history, median{fans}</div>'
 
 
 def _notes(forecast: "Forecast") -> str:

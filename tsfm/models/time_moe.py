@@ -94,6 +94,13 @@ class TimeMoE(nn.Module):
     point_only = True
     fills_gaps = True
     own_scaling = True
+    EXCEPT = MappingProxyType(
+        {
+            "a_history_without_negative_values_has_no_negative_forecast_unless_asked": (
+                "a model of points: a history of a few steps is too short for the backtest that intervals come from"
+            )
+        }
+    )
     input_dtype = torch.float64
     official_fields = staticmethod(published.fields_of)
     official_state = staticmethod(published.state_of)
