@@ -74,6 +74,7 @@ class MoiraiMoE(nn.Module):
     levels = DECILES
     any_level = True
     uses_covariates = True
+    own_scaling = True
     PARTS = MappingProxyType(
         {
             "head": r"^(param_proj|encoder\.norm)\.",

@@ -1,0 +1,278 @@
+"""Moirai-MoE against the published code, array by array, and what this implementation adds: quantiles without samples.
+
+The fixture's README is tests/fixtures/NOTICE; every number there was computed in float32 by the authors' code.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tsfm.errors import DataError
+from tsfm.models.moirai_moe import PRESETS, MoiraiMoE, levels_of_paths, packed_mean
+from tsfm.models.moirai_moe_files import read_config, read_tensors, write_config, write_tensors
+from tsfm.models.moirai_moe_layers import PatchIn, farthest
+from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, causal_mean, tokens
+from tsfm.nn.mixture import Mixture, pooled_quantiles
+from tsfm.nn.moe import recorded_routes
+
+FIXTURE = Path(__file__).parent.parent / "fixtures" / "moirai_moe"
+CASES = ["uni_h16", "uni_h40", "raw_long", "multi_h24", "cov_h24"]
+TIGHT = {"rtol": 1e-5, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def io() -> dict[str, torch.Tensor]:
+    """Every array of the fixture but the names of its gradients."""
+    arrays = np.load(FIXTURE / "io.npz")
+    return {name: torch.from_numpy(arrays[name]) for name in arrays.files if not name.endswith("grad_names")}
+
+
+@pytest.fixture(scope="module")
+def model() -> MoiraiMoE:
+    made = MoiraiMoE(read_config(json.loads((FIXTURE / "config.json").read_text())))
+    made.load_state_dict(read_tensors(load_file(FIXTURE / "model.safetensors")))
+    return made.eval()
+
+
+def given(io: dict[str, torch.Tensor], case: str, horizon: int | None = None) -> tuple[Tokens, Layout]:
+    """The tokens of a case, from the series that the published forecaster was given."""
+    steps, _, _, ahead, past, patch = io[f"{case}.config"].tolist()
+
+    def block(values: str, observed: str) -> Block:
+        return Block(io[f"{case}.{values}"].transpose(1, 2), io[f"{case}.{observed}"].transpose(1, 2))
+
+    return tokens(
+        patch,
+        horizon or steps,
+        block("past_target", "past_observed_target"),
+        io[f"{case}.past_is_pad"],
+        block("feat_dynamic_real", "observed_feat_dynamic_real") if ahead else None,
+        block("past_feat_dynamic_real", "past_observed_feat_dynamic_real") if past else None,
+    )
+
+
+def stored_tokens(io: dict[str, torch.Tensor], case: str) -> Tokens:
+    """The tokens that the fixture holds; those that train_long does not name are the ones of raw_long."""
+    names = ("target", "observed_mask", "sample_id", "time_id", "variate_id", "prediction_mask")
+    parts = [io.get(f"{case}.{name}", io.get(f"raw_long.convert.{name}")) for name in names]
+    return Tokens(*(part if part.dtype != torch.int32 else part.long() for part in parts))
+
+
+def stored_mixture(io: dict[str, torch.Tensor], case: str) -> Mixture:
+    """The mixture as the published code computed it."""
+    names = ("student_t.df", "student_t.loc", "student_t.scale", "normal_fixed.loc", "neg_binomial.total_count")
+    names += ("neg_binomial.logits", "log_normal.loc", "log_normal.scale")
+    parts = [io[f"{case}.dist.{name}"] for name in ("weights_logits", *names)]
+    return Mixture(*parts, io[f"{case}.fwd.loc"], io[f"{case}.fwd.scale"])
+
+
+def assert_same_mixture(found: Mixture, io: dict[str, torch.Tensor], case: str) -> None:
+    values = {
+        "weights_logits": found.weight,
+        "weights_probs": found.weight.exp(),
+        "student_t.df": found.df,
+        "student_t.loc": found.student_loc,
+        "student_t.scale": found.student_scale,
+        "normal_fixed.loc": found.normal_loc,
+        "normal_fixed.scale": torch.full_like(found.df[..., :1], 1e-3),
+        "neg_binomial.total_count": found.total_count,
+        "neg_binomial.logits": found.logits,
+        "log_normal.loc": found.log_loc,
+        "log_normal.scale": found.log_scale,
+        "mean": found.mean,
+        "base_mean": (found.mean - found.loc) / found.scale,
+        "base_variance": found.variance,
+    }
+    assert {f"{case}.dist.{name}" for name in values} == {name for name in io if name.startswith(f"{case}.dist.")}
+    for name, value in values.items():
+        torch.testing.assert_close(
+            value, io[f"{case}.dist.{name}"], **TIGHT, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_series_become_the_published_tokens(io, case):
+    found, _ = given(io, case)
+    names = ("target", "observed_mask", "sample_id", "time_id", "variate_id", "prediction_mask")
+    for name, ours in zip(names, Tokens.__dataclass_fields__, strict=True):
+        assert (getattr(found, ours) == io[f"{case}.convert.{name}"]).all(), name
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_the_forward_pass_gives_the_published_numbers(model, io, case):
+    made, layout = given(io, case)
+    loc, scale = made.scale()
+    torch.testing.assert_close(loc, io[f"{case}.fwd.loc"], **TIGHT)
+    torch.testing.assert_close(scale, io[f"{case}.fwd.scale"], **TIGHT)
+    encoded = []
+    handle = model.encoder.register_forward_hook(lambda module, inputs, out: encoded.append(out))
+    with recorded_routes() as routes:
+        found = model(made, variates=layout.variates)
+    handle.remove()
+    torch.testing.assert_close(encoded[0], io[f"{case}.fwd.encoder_out"], **TIGHT)
+    for layer, route in enumerate(routes):
+        wanted = io[f"{case}.fwd.layer{layer}.topk_index"]
+        assert torch.equal(route.expert.sort(-1).values, wanted.sort(-1).values)
+    assert_same_mixture(found, io, case)
+
+
+@torch.no_grad()
+def test_every_step_inside_the_forward_pass_gives_the_published_numbers(model, io):
+    seen: dict[str, torch.Tensor] = {}
+    handles = []
+
+    def watch(module: torch.nn.Module, name: str, before: bool = False) -> None:
+        handles.append(
+            module.register_forward_hook(lambda _, inputs, out: seen.update({name: inputs[0] if before else out}))
+        )
+
+    for name in ("in_proj", "feat_proj", "res_proj"):
+        watch(getattr(model, name), name)
+    watch(model.in_proj, "scaled_target", before=True)
+    for layer, block in enumerate(model.encoder.layers):
+        watch(block, f"layer{layer}.out")
+        watch(block.self_attn, f"layer{layer}.attn_out")
+        watch(block.ffn, f"layer{layer}.ffn_out")
+        watch(block.norm2, f"layer{layer}.ffn_in")
+    made, _ = given(io, "uni_h16")
+    model(made)
+    for handle in handles:
+        handle.remove()
+    for layer in range(2):
+        index, weight, distance = farthest(seen[f"layer{layer}.ffn_in"].flatten(0, 1), model.encoder.centroid[layer], 2)
+        shape = io["uni_h16.fwd.layer0.gate_dist"].shape
+        seen |= {f"layer{layer}.gate_dist": distance.view(shape), f"layer{layer}.topk_index": index}
+        seen[f"layer{layer}.topk_weight"] = weight
+    already = {"loc", "scale", "encoder_out"}
+    wanted = {name.removeprefix("uni_h16.fwd.") for name in io if name.startswith("uni_h16.fwd.")} - already
+    assert set(seen) == wanted
+    for name, value in seen.items():
+        torch.testing.assert_close(
+            value, io[f"uni_h16.fwd.{name}"], **TIGHT, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_log_probabilities_and_losses_are_the_published_ones(model, io, case):
+    """From the published mixture to 1e-5. From our own, times the slope at the value.
+
+    The normal component is a thousandth wide, so that the last digit of its place moves the logarithm beside it.
+    """
+    target, wanted = io[f"{case}.nll_target"], io[f"{case}.log_prob"]
+    torch.testing.assert_close(stored_mixture(io, case).log_prob(target), wanted, **TIGHT)
+    made, layout = given(io, case)
+    mixture = model(made, variates=layout.variates)
+    value = ((target - mixture.loc) / mixture.scale).requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(mixture.scaled_log_prob(value).sum(), value)
+    found = mixture.log_prob(target)
+    assert ((found - wanted).abs() <= 1e-5 * (1 + wanted.abs()) + 4e-6 * slope.abs()).all()
+    counted = made.observed & made.predicted[..., None]
+    loss = packed_mean(-found, counted, made.sample, made.variate)
+    torch.testing.assert_close(loss, io[f"{case}.packed_nll_loss"], **TIGHT)
+
+
+@pytest.mark.parametrize("case", ["packed", "train_long"])
+def test_the_training_loss_and_its_gradients_are_the_published_ones(model, io, case):
+    """Norms to 1e-3: values within a few thousandths of the normal component's place multiply the last digit by 1e3."""
+    made = stored_tokens(io, case)
+    model.zero_grad()
+    mixture = model(made)
+    if case == "packed":
+        assert_same_mixture(mixture, io, case)
+    counted = made.observed & made.predicted[..., None]
+    loss = packed_mean(-mixture.log_prob(made.target), counted, made.sample, made.variate)
+    torch.testing.assert_close(loss, io[f"{case}.loss"], **TIGHT)
+    loss.backward()
+    found = write_tensors({name: weight.grad for name, weight in model.named_parameters()})
+    names = np.load(FIXTURE / "io.npz")[f"{case}.grad_names"].tolist()
+    assert set(found) == set(names)
+    norms = torch.stack([found[name].double().norm() for name in names])
+    wanted = io[f"{case}.grad_norms"]
+    torch.testing.assert_close(norms, wanted, rtol=1e-3, atol=1e-6)
+    assert ((norms - wanted).abs() / wanted.clamp(min=1e-6)).median() < 1e-4
+    assert ((wanted == 0) == (norms == 0)).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_the_rollout_of_means_is_the_published_one_in_as_many_passes(model, io, case):
+    made, layout = given(io, case)
+    passes = []
+    handle = model.register_forward_hook(lambda *_: passes.append(1))
+    found = model.continued(made, layout, lambda mixture, step: mixture.mean)
+    handle.remove()
+    wanted = io[f"{case}.mean_path"]
+    wanted = wanted[:, None] if wanted.dim() == 2 else wanted.transpose(1, 2)
+    torch.testing.assert_close(found[..., : wanted.shape[-1]], wanted, **TIGHT)
+    assert len(passes) == io[f"{case}.n_forward_calls"]
+
+
+def rolled_out(model: MoiraiMoE, made: Tokens, layout: Layout, levels: torch.Tensor, draw) -> torch.Tensor:
+    """Quantiles (B, H, Q) of the even mixture of the paths that leave at the levels `draw(step)` (V, P, S) says."""
+    found, rows = [], len(made.target)
+
+    def choose(mixture: Mixture, step: int) -> torch.Tensor:
+        paths = mixture.map(lambda part: part.unflatten(0, (rows, -1)).movedim(1, 3))
+        found.append(pooled_quantiles(paths.map(lambda part: part[:, 0]), levels))
+        own = paths.map(lambda part: part.unsqueeze(4)) if step else paths
+        drawn = draw(step)
+        values = pooled_quantiles(own, drawn[..., None] if step else drawn)
+        return values.flatten(3).movedim(-1, 1).flatten(0, 1).float()
+
+    model.continued(made, layout, choose)
+    return torch.cat(found, 1)
+
+
+@pytest.mark.parametrize("case", ["uni_h16", "uni_h40"])
+@torch.no_grad()
+def test_quantiles_are_those_of_a_thousand_published_samples(model, io, case):
+    made, layout = given(io, case)
+    levels = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9], dtype=torch.float64)
+    found = rolled_out(model, made, layout, levels, lambda step: levels_of_paths(step, 1, 16, model.config.paths))
+    wanted = io[f"{case}.sample_quantiles"].movedim(0, -1).double()
+    error = (found[:, : wanted.shape[1]] - wanted).abs() / (wanted[..., -1:] - wanted[..., :1])
+    assert error.mean() < 0.04
+    assert error.mean(1).max() < 0.12
+
+
+@torch.no_grad()
+def test_sixteen_fixed_paths_are_nearer_to_the_truth_than_a_hundred_samples(model, io):
+    """What the choice of paths rests on; beside it a single path is three times as far off as sixteen."""
+    made, layout = given(io, "uni_h40")
+    levels = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9], dtype=torch.float64)
+    chance = torch.Generator().manual_seed(0)
+
+    def random(paths: int) -> torch.Tensor:
+        def draw(step: int) -> torch.Tensor:
+            return torch.rand(1, 16, paths, generator=chance, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+
+        samples = []
+
+        def choose(mixture: Mixture, step: int) -> torch.Tensor:
+            own = mixture.map(lambda part: part.unflatten(0, (2, -1)).movedim(1, 3))
+            drawn = draw(step)
+            own = own.map(lambda part: part.unsqueeze(4)) if step else own
+            values = pooled_quantiles(own, drawn[..., None] if step else drawn).flatten(3)
+            samples.append(values[:, 0])
+            return values.movedim(-1, 1).flatten(0, 1).float()
+
+        model.continued(made, layout, choose)
+        return torch.quantile(torch.cat(samples, 1), levels, dim=-1).movedim(0, -1)
+
+    truth = random(1200)
+    width = (truth[..., -1] - truth[..., 0]).mean()
+
+    def error(found: torch.Tensor) -> float:
+        return float((found - truth)[:, 16:].abs().mean() / width)
+
+    fixed = error(rolled_out(model, made, layout, levels, lambda step: levels_of_paths(step, 1, 16, 16)))
+    single = error(rolled_out(model, made, layout, levels, lambda step: torch.full((1, 16, 1), 0.5).double()))
+    assert fixed < error(random(100))
+    assert single > 2.5 * fixed
