@@ -79,7 +79,7 @@ class TimeMoEConfig:
 
 
 PRESETS = {
-    "tiny": TimeMoEConfig(width=32, inner_width=64, depth=2, heads=4, kv_heads=4, experts=4, horizons=(1, 8, 32)),
+    "tiny": TimeMoEConfig(width=32, inner_width=64, depth=2, heads=4, kv_heads=4, horizons=(1, 8, 32)),
     "50m": TimeMoEConfig(),
     "200m": TimeMoEConfig(width=768, inner_width=3072),
 }
