@@ -121,7 +121,10 @@ class Gain:
         """The strength of it in words."""
         dates = "1 date" if self.dates == 1 else f"{self.dates} dates"
         over = f"over {dates}" if self.dates >= FEW else f"over the windows of {dates}"
-        return f"{abs(self.errors):.1f} standard errors {over}" if self.windows >= FEW else "few windows"
+        if self.windows < FEW:
+            return "few windows"
+        typical = "" if self.errors * self.saved >= 0 else "the typical window says the opposite, by "
+        return f"{typical}{abs(self.errors):.1f} standard errors {over}"
 
 
 def gain(candidate: Scored, champion: Scored) -> Gain:
