@@ -165,8 +165,9 @@ def test_an_embedded_model_is_named_so_even_where_its_folder_was_loaded_first(na
 
 def test_every_model_that_is_listed_can_be_loaded():
     listed = tsfm.list_models()
-    assert {"naive", "seasonal-naive", "drift", *embedded()} == {one.name for one in listed}
-    for one in listed:
+    here = [one for one in listed if one.kind != "on demand"]  # the others need a network
+    assert {"naive", "seasonal-naive", "drift", *embedded()} == {one.name for one in here}
+    for one in here:
         assert tsfm.load(one.name).name == one.name
         assert one.description
     assert re.search(r"seasonal-naive +baseline", repr(listed))

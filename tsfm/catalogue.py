@@ -9,6 +9,7 @@ from typing import Any
 
 from tsfm import registry, tabular
 from tsfm.checkpoints import CONFIG, WEIGHTS, embedded, read_card, weightless
+from tsfm.official import official_models
 from tsfm.packing import SCALE
 
 HEADING = ("name", "kind", "parameters", "size", "licence", "description")
@@ -19,7 +20,7 @@ NUMBERS = (2, 3)
 class ModelInfo:
     """One model that `tsfm.forecast(..., model=name)` knows.
 
-    kind         "pretrained" or "baseline"
+    kind         "pretrained", "baseline", or "on demand": published by others, fetched when it is first named
     parameters   numbers learned
     size         bytes on disk
     licence      of the weights
@@ -58,12 +59,16 @@ class ModelList(list[ModelInfo]):
 
 
 def list_models() -> ModelList:
-    """Return every model that can be named, the pretrained ones first. Reads no weights."""
+    """Return every model that can be named, those in the package first. Reads no weights and fetches nothing."""
     pretrained = [describe(name, folder) for name, folder in embedded().items()]
     baselines = [
         ModelInfo(name, "baseline", 0, 0, "Apache-2.0", first_line(registry.get(name).__doc__)) for name in weightless()
     ]
-    return ModelList(pretrained + baselines)
+    published = [
+        ModelInfo(one.name, "on demand", one.parameters, one.size, one.licence, f"{one.description} Hub: {one.hub}.")
+        for one in official_models()
+    ]
+    return ModelList(pretrained + baselines + published)
 
 
 def describe(name: str, folder: Path) -> ModelInfo:

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from tsfm.batch import Batch
-from tsfm.models.time_moe import PRESETS, TimeMoE, TimeMoEConfig
+from tsfm.models import time_moe_files as files
+from tsfm.models.time_moe import PRESETS, TimeMoE
 from tsfm.models.time_moe_layers import angles, schedule
 from tsfm.models.time_moe_losses import fill_gaps, left_aligned, right_aligned
 from tsfm.nn.moe import recorded_routes
@@ -33,9 +34,8 @@ def arrays(folder):
 
 @pytest.fixture(scope="module")
 def shared(folder):
-    config = TimeMoEConfig(**TimeMoE.official_fields(json.loads((folder / "config.json").read_text())))
-    model = TimeMoE(config)
-    model.load_state_dict(TimeMoE.official_state(load_file(folder / "model.safetensors")))
+    model = TimeMoE(files.read_config(json.loads((folder / "config.json").read_text())))
+    model.load_state_dict(files.read_tensors(load_file(folder / "model.safetensors")))
     return model.eval()
 
 
@@ -189,7 +189,7 @@ def test_losses_are_the_published_ones(model, arrays, kind):
 
 def test_gradients_are_the_published_ones(model, arrays, folder):
     model.official_loss(arrays["train.x"], arrays["train.labels"], arrays["train.loss_masks"])[0].backward()
-    found = TimeMoE.official_tensors({name: weight.grad for name, weight in model.named_parameters()})
+    found = files.write_tensors({name: weight.grad for name, weight in model.named_parameters()})
     wanted = load_file(folder / "grads_full.safetensors")
     with np.load(folder / "io.npz") as file:
         norms = dict(zip(file["train.full.grad_names"].tolist(), file["train.full.grad_norms"].tolist(), strict=True))
@@ -201,11 +201,11 @@ def test_gradients_are_the_published_ones(model, arrays, folder):
 
 def test_published_tensors_and_config_come_back_as_they_were(model, folder):
     wanted = load_file(folder / "model.safetensors")
-    found = TimeMoE.official_tensors(model.state_dict())
+    found = files.write_tensors(model.state_dict())
     assert set(found) == set(wanted)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     config = json.loads((folder / "config.json").read_text())
-    written = TimeMoE.official_config(vars(model.config))
+    written = files.write_config(model.config)
     assert {key: value for key, value in config.items() if key in written} == {
         key: list(value) if isinstance(value, tuple) else value for key, value in written.items()
     }

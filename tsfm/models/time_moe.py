@@ -7,28 +7,25 @@ context. Steps that were not observed are filled by straight lines, because the 
 
 The published weights (`tsfm.load("time-moe-50m")`) are in bfloat16. They compute in what `precision=` says: "fp32",
 "bf16" (forecasts move by less than 1 %), or "auto", which is bf16 where the hardware multiplies it; `tsfm doctor` tells
-which. Published folders load and save through the maps of `time_moe_official.py`.
+which. Published folders load and save through the maps of `time_moe_files.py`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tsfm.batch import Batch
 from tsfm.kernels import HOST_MEMORY
-from tsfm.models import time_moe_official as published
 from tsfm.models.time_moe_layers import (
     Backbone,
+    Copies,
     Head,
-    Layer,
     Routing,
     angles,
     causal_among,
-    in_precision,
     schedule,
 )
 from tsfm.models.time_moe_losses import (
@@ -102,10 +99,6 @@ class TimeMoE(nn.Module):
         }
     )
     input_dtype = torch.float64
-    official_fields = staticmethod(published.fields_of)
-    official_state = staticmethod(published.state_of)
-    official_config = staticmethod(published.config_of)
-    official_tensors = staticmethod(published.tensors_of)
     PARTS = MappingProxyType(
         {
             "head": r"^(lm_heads\.|model\.norm\.)",
@@ -121,8 +114,7 @@ class TimeMoE(nn.Module):
         super().__init__()
         self.config = config
         self.precision = torch.float32
-        self._copies: list[Layer] = []  # a plain list, so that they are no part of the state
-        self._copied_from: list[tuple[int, int]] = []
+        self._copies = Copies()
         self.model = Backbone(config)
         self.lm_heads = nn.ModuleList(Head(config.width, steps) for steps in config.horizons)
         for module in self.modules():
@@ -150,7 +142,7 @@ class TimeMoE(nn.Module):
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products (float32 or bfloat16)."""
         self.precision = dtype
-        self._copies, self._copied_from = [], []
+        self._copies = Copies()
 
     def forward(
         self, values: Tensor, present: Tensor | None = None, positions: Tensor | None = None
@@ -173,15 +165,20 @@ class TimeMoE(nn.Module):
         return self.model.norm(x), [routing for routing in routings if routing is not None]
 
     def official_loss(
-        self, values: Tensor, labels: Tensor, counted: Tensor | None = None, present: Tensor | None = None
+        self,
+        values: Tensor,
+        labels: Tensor,
+        counted: Tensor | None = None,
+        present: Tensor | None = None,
+        masked: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The published training loss of standardised windows (B, N), the Huber loss of every head, and the balance.
 
         labels   (B, N) the step after each; counted (B, N) which of them count, None: all, and zeros beyond the end
-        present  (B, N) padding is False
+        present  (B, N) padding is False; masked: attention is told of it, which padding behind the steps does not need
         """
         with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            hidden, routings = self(values, present)
+            hidden, routings = self(values, present if masked else None)
             each = torch.stack([huber_of_head(head(hidden), labels, counted) for head in self.lm_heads])
         if not routings:
             return each.mean(), each, each.new_zeros(())
@@ -201,13 +198,8 @@ class TimeMoE(nn.Module):
 
     def _loss(self, values: Tensor, observed: Tensor) -> Tensor:
         windows = windows_of(torch.where(observed, values, 0.0), observed)
-        steps, counted, present = windows.values.float(), windows.counted, windows.present
-        # Padding follows the steps, so that causality hides it; the balance alone has to leave it out.
-        with torch.autocast(steps.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            hidden, routings = self(steps[:, :-1])
-            heads = [huber_of_head(head(hidden), steps[:, 1:], counted[:, 1:]) for head in self.lm_heads]
-        balance = balance_loss(routings, present[:, :-1]) if routings else 0.0
-        return torch.stack(heads).mean() + self.config.balance_weight * balance
+        steps, counted, present = windows.values.float(), windows.counted[:, 1:], windows.present[:, :-1]
+        return self.official_loss(steps[:, :-1], steps[:, 1:], counted, present, masked=False)[0]
 
     def quantiles(self, batch: Batch, horizon: int) -> Tensor:
         """What `predict` says, with gradients in the weights and in the values: a full pass for every head taken."""
@@ -278,7 +270,7 @@ class TimeMoE(nn.Module):
         allowed = cache.visible(steps)
         turn = angles(cache.positions(steps), self.config.head_width, self.config.rotary_base)
         x = self.model.embed_layer(values)
-        *others, final = self._layers()
+        *others, final = self._copies.of(self.model.layers, self.precision)
         for number, layer in enumerate(others):
             x = layer.infer(x, turn, cache, number, allowed, None)
         last = None
@@ -292,20 +284,6 @@ class TimeMoE(nn.Module):
         x = final.infer(x, turn, cache, len(others), allowed, last)
         cache.advance(steps)
         return normalise(x, self.model.norm)
-
-    def _layers(self) -> Sequence[Layer]:
-        """The layers with their matrices in the precision asked for: copies, made anew once a weight has changed."""
-        if self.precision == torch.float32:
-            return cast(Sequence[Layer], self.model.layers)
-        weights = list(self.model.layers.parameters())
-        countable = not any(weight.is_inference() for weight in weights)  # such tensors do not count their changes
-        state = [(weight.data_ptr(), weight._version) for weight in weights] if countable else []
-        if not state or state != self._copied_from:
-            self._copies, self._copied_from = (
-                [in_precision(layer, self.precision) for layer in self.model.layers],
-                state,
-            )
-        return self._copies
 
     def bytes_per_series(self, context: int, horizon: int) -> int:
         """A share of memory by which the caller makes batches of TOKENS_AT_ONCE, which `predict` divides anyway."""

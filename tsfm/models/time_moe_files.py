@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tsfm.errors import DataError
+from tsfm.models.time_moe import TimeMoEConfig
 
 # E experts.
 
@@ -32,42 +33,40 @@ KEYS = {
     "initializer_range": "initial_std",
 }
 NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-FIXED = {"input_size": 1, "hidden_act": "silu"}  # nothing else was published
+FIXED = {"input_size": 1, "hidden_act": "silu"}
 EXPERT = re.compile(r"(.*\.ffn_layer\.experts)\.(\d+)\.(gate_proj|up_proj|down_proj)\.weight")
 
 
-def fields_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Fields of our config from a published config.json, None where it is of another model."""
-    if config.get("model_type") != MODEL_TYPE:
-        return None
-    if missing := [key for key in NEEDED if key not in config]:
-        raise DataError(f"the config.json of a Time-MoE folder has no {', '.join(missing)}; download it again")
+def read_config(published: Mapping[str, Any]) -> TimeMoEConfig:
+    """Our config of a published config.json; `DataError` where it lacks a size or asks for what this model is not."""
+    if missing := [key for key in NEEDED if key not in published]:
+        raise DataError(f"config.json has no {', '.join(missing)}; copy the folder of the published checkpoint again")
     for key, value in FIXED.items():
-        if config.get(key, value) != value:
-            raise DataError(f"config.json has {key} = {config[key]!r}; only {value!r} was ever published, and works")
-    fields = {ours: config[key] for key, ours in KEYS.items() if key in config}
-    fields["horizons"] = tuple(fields.get("horizons", (1,)))
-    return {"kv_heads": fields["heads"], **fields}
+        if published.get(key, value) != value:
+            raise DataError(f"config.json has {key} = {published[key]!r}; tsfm reads what was published, {value!r}")
+    fields = {"kv_heads": published["num_attention_heads"]}
+    fields |= {ours: published[key] for key, ours in KEYS.items() if key in published}
+    return TimeMoEConfig(**{**fields, "horizons": tuple(published.get("horizon_lengths", (1,)))})
 
 
-def config_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A published config.json from the fields of ours."""
+def write_config(config: TimeMoEConfig) -> dict[str, Any]:
+    """The config.json that the published code reads."""
     return {
         "architectures": ["TimeMoeForPrediction"],
         "model_type": MODEL_TYPE,
-        "apply_aux_loss": not fields["dense"],
+        "apply_aux_loss": not config.dense,
         "attention_dropout": 0.0,
         "torch_dtype": "float32",
         "use_cache": True,
         **FIXED,
-        **{key: fields[ours] for key, ours in KEYS.items()},
+        **{key: getattr(config, ours) for key, ours in KEYS.items()},
     }
 
 
-def state_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dictionary, in float32, from published tensors."""
+def read_tensors(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our state dictionary of published tensors, in float32."""
     state, parts = {}, dict[str, dict[int, dict[str, Tensor]]]()
-    for name, tensor in tensors.items():
+    for name, tensor in published.items():
         if match := EXPERT.fullmatch(name):
             stack, number, part = match.groups()
             parts.setdefault(stack, {}).setdefault(int(number), {})[part] = tensor.float()
@@ -76,14 +75,14 @@ def state_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for stack, experts in parts.items():
         ordered = [experts[number] for number in sorted(experts)]
         if any(len(expert) != 3 for expert in ordered):
-            raise DataError(f"{stack} has an expert without all of gate_proj, up_proj, down_proj; download it again")
+            raise DataError(f"{stack} has an expert without all of gate_proj, up_proj, down_proj; copy the file again")
         state[f"{stack}.up"] = torch.stack([torch.cat([one["gate_proj"], one["up_proj"]]) for one in ordered])
         state[f"{stack}.down"] = torch.stack([one["down_proj"] for one in ordered])
     return state
 
 
-def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published tensors from our state dictionary."""
+def write_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published tensors of our state dictionary."""
     tensors = {}
     for name, tensor in state.items():
         if name.endswith(".experts.up"):
