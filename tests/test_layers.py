@@ -46,6 +46,7 @@ ROOT_MODULES = {
         "leaks",
         "loading",
         "official",
+        "other_variates",
         "packing",
         "views",
     },

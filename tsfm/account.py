@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from tsfm.conformal import Evidence, fewest_steps
+from tsfm.other_variates import reads_covariates
 from tsfm.panel import Panel, told_once
 from tsfm.views import NAMES
 
@@ -60,12 +61,17 @@ def warnings(
 ) -> list[str]:
     """What the user should know before trusting the numbers."""
     model, name, head = forecaster.model, forecaster.name, forecaster.head
+    reads = reads_covariates(model, head)
     found = told_once(panel.repairs)
     if len(found) > SHOWN:
         found[SHOWN:] = [f"{len(found) - SHOWN} more kinds of repairs of the data; tsfm.check(data) lists them"]
     for role, given in covariates.items():
-        if given is not None and not (head and head.names(role)):
+        read = reads and role in ("past", "future", "jointly")
+        if given is not None and not read and not (head and head.names(role)):
             found.append(f"model {name!r} does not use {role}=; the forecast is the same without it")
+    for word in panel.categories if reads else ():
+        if word in (panel.future_covariates or {}) or word in (covariates["past"] or ()):
+            found.append(f"{word!r} holds words, which model {name!r} cannot read; the forecast is the same without it")
     found += head.notes(panel, steps) if head else []
     longest = model.max_context
     if context is not None and longest is not None and context > longest:

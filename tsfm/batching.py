@@ -7,12 +7,16 @@ series gets the same forecast alone and in any company.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tsfm.errors import DataError, TsfmError
+
+if TYPE_CHECKING:
+    from tsfm.other_variates import Others
 
 # B series, C context steps.
 
@@ -29,10 +33,12 @@ class Context:
 
     values    (C,) NaN where missing
     constant  the value of every observed step where they are all the same, else None
+    others    variates beside it, for models that read them (tsfm/other_variates.py)
     """
 
     values: Floats
     constant: float | None
+    others: "Others | None" = None
 
 
 def crop(series: Floats, longest: int | None, name: object) -> Context:

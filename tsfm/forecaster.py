@@ -32,6 +32,7 @@ from tsfm.options import (
     check_size,
     whole_number,
 )
+from tsfm.other_variates import past_names, reads_covariates, unread, with_others
 from tsfm.panel import Panel
 from tsfm.prediction import Forecast, Provenance
 from tsfm.views import averaged_quantiles
@@ -87,8 +88,10 @@ class Forecaster:
         horizon: int | None = None,
         *,
         quantile_levels: Iterable[float] = DECILES,
+        past: str | list[str] | None = None,
         future: Any = None,
         static: Any = None,
+        jointly: bool = False,
         id: str | None = None,
         time: str | None = None,
         target: str | list[str] | None = None,
@@ -110,19 +113,27 @@ class Forecaster:
         check_choice(clip, "clip", ("auto", None))
         check_choice(errors, "errors", ("raise", "skip"))
         check_choice(progress, "progress", (True, False, None))
+        check_choice(jointly, "jointly", (True, False))
         whole_number(seed, "seed", 0, "seed=0")
         made_for = self.card.get("fine_tuned", {})
         context = made_for.get("context") if context is None else context
         context = check_optional(context, "context", "context=512")
 
         given = {"id": id, "time": time, "target": target, **roles_of(self.head, future, static)}
-        panel = to_panel(data, freq=freq, **given, errors=errors, usual=made_for.get("columns"))
+        reads = reads_covariates(self.model, self.head)
+        given["past"] = past_names(given.get("past"), past)
+        told = {"freq": freq, "errors": errors, "usual": made_for.get("columns")}
+        panel = to_panel(data, **given, **told)
+        if reads and (more := unread(data, panel)):
+            panel = to_panel(data, **{**given, "past": [*(given["past"] or ()), *more]}, **told)
         steps = made_for.get("horizon", panel.default_horizon()) if horizon is None else horizon
         if self.head is not None:
             self.head.check(panel)
         check_ahead(panel, steps)
         longest = longest_context(self.model, context, steps)
         panel, contexts, skipped = crop_panel(panel, longest, errors)
+        if reads:
+            contexts = with_others(panel, contexts, longest, steps, past, jointly, int(getattr(self.model, "patch", 1)))
         knots = knots_for(self.model, levels)
         check_size(len(contexts), steps, len(knots))
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
@@ -133,13 +144,14 @@ class Forecaster:
         if self.head is not None and values:
             values = self.head.applied(panel, values, knots)
         clipped = [clip == "auto" and never_negative(series) for series in panel.values]
+        asked = {"past": past, "future": future, "static": static, "jointly": jointly or None}
         provenance = Provenance(
             model=self.name,
             weight_hash=self.weight_hash,
             context=max((len(one.values) for one in contexts), default=0),
             transforms=account.transforms(self, panel, longest, any(clipped), effort),
             defaults={} if horizon is not None else {"horizon": steps},
-            warnings=account.warnings(self, panel, steps, {"future": future, "static": static}, effort, context),
+            warnings=account.warnings(self, panel, steps, asked, effort, context),
             notes=account.notes(self, evidence),
             precision=self.precision,
             device=str(self.device),

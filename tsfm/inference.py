@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsfm.batch import Batch
+from tsfm.batch import Batch, Covariates
 from tsfm.batching import Context, Plan, Positions, bucket_length, stack
 from tsfm.conditioning import condition, condition_rarely, restore
 from tsfm.errors import DataError, TsfmError
 from tsfm.kernels import memory_for_batches
 from tsfm.options import check_optional
+from tsfm.other_variates import as_covariates
 from tsfm.progress import Progress
 
 # B series, C context steps, H horizon, Q quantile levels.
@@ -34,6 +35,7 @@ class Model(Protocol):
     gains_from_views  effort="best" pays: see views.py (False)
     input_dtype       of a batch's values (float32)
     own_scaling       it is to see the user's own values wherever it can: see conditioning.py (False)
+    uses_covariates   a batch may hold other variates of its series: see batch.py (False)
     fills_gaps        it puts straight lines where steps inside were not observed (False)
     point_only        its one level is a point forecast: intervals come from conformal.py (False)
     context_for       method of (horizon): steps it reads before such a horizon, where fewer than max_context
@@ -100,12 +102,15 @@ def quantiles(
 
     def work(length: int, chosen: Positions) -> None:
         positions = [moving[row] for row in chosen]
-        batch = stack([contexts[position] for position in positions], length)
-        results = predict(model, device, batch, seasons[positions], horizon, knots)
+        chosen_contexts = [contexts[position] for position in positions]
+        covariates = as_covariates(chosen_contexts, length, horizon, getattr(model, "input_dtype", torch.float32))
+        batch = stack(chosen_contexts, length)
+        results = predict(model, device, batch, seasons[positions], horizon, knots, covariates)
         for position, result in zip(positions, results, strict=True):
             found[position] = result
 
     plan = plan_batches(model, device, [len(contexts[position].values) for position in moving], horizon, batch_size)
+    plan.memory //= 1 + max((one.others.count for one in contexts if one.others is not None), default=0)
     with Progress(len(moving), progress) as bar:
         plan.run(work, bar.advance)
     return found
@@ -118,6 +123,7 @@ def predict(
     season: NDArray[np.int64],
     horizon: int,
     knots: tuple[float, ...],
+    covariates: Covariates | None = None,
 ) -> Floats:
     """Return quantiles (B, H, Q) of one batch of padded contexts (B, C), in the user's units."""
     dtype: torch.dtype = getattr(model, "input_dtype", torch.float32)
@@ -129,6 +135,7 @@ def predict(
         torch.from_numpy(conditioned.values).to(device, dtype),
         torch.from_numpy(conditioned.observed).to(device),
         torch.from_numpy(season).to(device),
+        None if covariates is None else covariates.to(device),
     )
     with torch.inference_mode():
         predicted = both_signs(model, batch, horizon, knots).double().cpu().numpy()

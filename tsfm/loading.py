@@ -58,8 +58,10 @@ def forecast(
     *,
     model: str | os.PathLike[str] | Forecaster = DEFAULT_MODEL,
     quantile_levels: Iterable[float] = DECILES,
+    past: str | list[str] | None = None,
     future: Any = None,
     static: Any = None,
+    jointly: bool = False,
     id: str | None = None,
     time: str | None = None,
     target: str | list[str] | None = None,
@@ -82,7 +84,9 @@ def forecast(
     horizon          steps ahead; None chooses by frequency and says so in the provenance
     model            a name (`tsfm.list_models()`), a checkpoint folder, or what `tsfm.load` returned
     quantile_levels  inside (0, 1); `.quantile(any)` works afterwards too
+    past             columns of the data that are known up to now, for models that use them
     future, static   known future values and constant attributes, for models that use them
+    jointly          True forecasts the series as variates of one, by models that do; each then depends on the others
     id, time, target names of the columns of a long frame, where they are not found by themselves
     freq             frequency as pandas names it, where it cannot be seen from the time stamps
     context          the most steps of history to read; None: as many as the model can
@@ -104,8 +108,10 @@ def forecast(
         data,
         horizon,
         quantile_levels=quantile_levels,
+        past=past,
         future=future,
         static=static,
+        jointly=jointly,
         id=id,
         time=time,
         target=target,

@@ -11,11 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tsfm.errors import DataError
-from tsfm.models.moirai_moe import PRESETS, MoiraiMoE, levels_of_paths, packed_mean
-from tsfm.models.moirai_moe_files import read_config, read_tensors, write_config, write_tensors
-from tsfm.models.moirai_moe_layers import PatchIn, farthest
-from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, causal_mean, tokens
+from tsfm.models.moirai_moe import MoiraiMoE, levels_of_paths, packed_mean
+from tsfm.models.moirai_moe_files import read_config, read_tensors, write_tensors
+from tsfm.models.moirai_moe_layers import farthest
+from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, tokens
 from tsfm.nn.mixture import Mixture, pooled_quantiles
 from tsfm.nn.moe import recorded_routes
 

@@ -75,6 +75,12 @@ class MoiraiMoE(nn.Module):
     any_level = True
     uses_covariates = True
     own_scaling = True
+    EXCEPT = MappingProxyType(
+        {
+            "a_forecast_scales_and_shifts_with_its_series": "the first patch is filled up with zeros, and the variance "
+            "gets 1e-5 added, as in the published code"
+        }
+    )
     PARTS = MappingProxyType(
         {
             "head": r"^(param_proj|encoder\.norm)\.",
@@ -205,7 +211,11 @@ class MoiraiMoE(nn.Module):
         """Negative log likelihood, in scaled units, of the steps after a batch; a series weighs as any other.
 
         target, counted  (B, H) in the units of the batch; each patch is forecast from the true ones before it
+
+        Series are brought to a deviation of the order of 1 first, where what the scaler adds to it hardly counts.
         """
+        unit = order_of_deviation(batch.values, batch.observed)
+        batch, target = replace(batch, values=batch.values / unit), target / unit
         steps = target.shape[1]
         short = -steps % self.patch
         target, counted = F.pad(torch.where(counted, target, 0.0), (0, short)), F.pad(counted, (0, short))
@@ -226,13 +236,13 @@ class MoiraiMoE(nn.Module):
         Steps missing in a single target are the mean of those before them, all others 0.
         """
         values, observed = torch.where(batch.observed, batch.values, 0.0), batch.observed
-        padded = batch.observed.long().cummax(1).values == 0
         given = batch.covariates
         if given is None or not given.companions.shape[1]:
             targets = Block(causal_mean(values, observed)[:, None], observed[:, None])
         else:
             both = [(values, given.companions), (observed, given.companions_observed)]
             targets = Block(*(torch.cat([own[:, None], others], 1) for own, others in both))
+        padded = targets.observed.any(1).long().cummax(1).values == 0
         if given is None:
             return tokens(self.patch, horizon, targets, padded)
         ahead = Block(
@@ -248,6 +258,15 @@ class MoiraiMoE(nn.Module):
         per_token = 4 * (8 * self.config.d_model + 8 * self.config.d_ff)
         mixture = 8 * self.patch * len(self.levels) * 60
         return paths * (count * (per_token + 4 * self.config.heads * count) + mixture) + 64 * context
+
+
+def order_of_deviation(values: Tensor, observed: Tensor) -> Tensor:
+    """The power of two (B, 1) next above the standard deviation of each row; 1 where that is 0."""
+    count = observed.sum(1, keepdim=True).clamp(min=1)
+    known = torch.where(observed, values, 0.0).detach()
+    mean = known.sum(1, keepdim=True) / count
+    deviation = (torch.where(observed, known - mean, 0.0).square().sum(1, keepdim=True) / count).sqrt()
+    return torch.ldexp(torch.ones_like(deviation), torch.frexp(deviation).exponent)
 
 
 def levels_of_paths(step: int, targets: int, patch: int, paths: int) -> Tensor:

@@ -1,0 +1,164 @@
+"""Other variates of a series, for models that read them: covariates, and series that are forecast together with it.
+
+Which there are is said by the user: past= and future= name covariates, jointly=True makes all series of the data
+variates of one. They end where the history of their series ends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tsfm.batch import Covariates
+from tsfm.batching import Context
+from tsfm.conditioning import condition_rarely
+from tsfm.data.covariate_columns import are_names
+from tsfm.errors import DataError
+from tsfm.panel import Panel
+
+# B series, C context steps, H horizon, V variates of a kind.
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Others:
+    """Variates beside one series, NaN where missing; the last of C steps is the last before the forecast.
+
+    past        (V, C)      known up to now
+    future      (V, C + H)  known ahead
+    companions  (V, C)      to be forecast with the series
+    """
+
+    past: Floats
+    future: Floats
+    companions: Floats
+
+    @property
+    def count(self) -> int:
+        """How many variates."""
+        return len(self.past) + len(self.future) + len(self.companions)
+
+
+def reads_covariates(model: Any, head: Any) -> bool:
+    """Whether covariates go to the model; where a head reads them, it was fitted to forecasts made without them."""
+    return head is None and bool(getattr(model, "uses_covariates", False))
+
+
+def past_names(needed: Sequence[str] | None, past: Any) -> Any:
+    """The columns needed and those that past= names; what is no name comes back, to be refused where all roles are."""
+    if past is not None and not are_names(past):
+        return past
+    return list(dict.fromkeys([*(needed or ()), *([past] if isinstance(past, str) else past or ())])) or None
+
+
+def unread(data: Any, panel: Panel) -> list[str]:
+    """Columns of the data that hold the history of what is known ahead, and were not read: nobody named them."""
+    read, columns = panel.past_covariates or {}, list(getattr(data, "columns", ()))
+    return [name for name in panel.future_covariates or {} if name in columns and name not in read]
+
+
+def covariate_names(panel: Panel, past: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
+    """Names of the covariates known up to now and known ahead; words are no numbers to a model."""
+    ahead = [name for name in panel.future_covariates or {} if name not in panel.categories]
+    named = [past] if isinstance(past, str) else list(past or ())
+    return [name for name in named if name not in ahead and name not in panel.categories], ahead
+
+
+def with_others(
+    panel: Panel,
+    contexts: Sequence[Context],
+    longest: int | None,
+    horizon: int,
+    past: Sequence[str] | str | None,
+    jointly: bool,
+    patch: int = 1,
+) -> list[Context]:
+    """The contexts with what stands beside each series; those of joint series begin where the first of them does.
+
+    Covariates are read from the beginning of the patch in which the series begins, as far as they are there.
+    """
+    names, ahead = covariate_names(panel, past)
+    jointly = jointly and len(panel) > 1
+    if not names and not ahead and not jointly:
+        return list(contexts)
+    if jointly:
+        check_joint(panel)
+    history, later = panel.past_covariates or {}, panel.future_covariates or {}
+    found = []
+    for i, context in enumerate(contexts):
+        steps = len(panel.values[i]) if longest is None else min(longest, len(panel.values[i]))
+        companions = [panel.values[j][-steps:] for j in range(len(panel)) if jointly and j != i]
+        begun = max(len(context.values), *(steps - first_observed(one) for one in companions), 0)
+        steps = min(steps, -(-begun // patch) * patch)
+        unknown = np.full(steps, np.nan)
+        others = Others(
+            stacked([history[name][i][-steps:] for name in names], steps),
+            stacked(
+                [
+                    np.concatenate(
+                        [history[name][i][-steps:] if name in history else unknown, later[name][i][:horizon]]
+                    )
+                    for name in ahead
+                ],
+                steps + horizon,
+            ),
+            stacked([one[-steps:] for one in companions], steps),
+        )
+        found.append(replace(context, values=panel.values[i][-steps:], others=others))
+    return found
+
+
+def check_joint(panel: Panel) -> None:
+    """Refuse to forecast series jointly that do not end together."""
+    ends = [panel.future_index(i, 1)[0] for i in range(len(panel))]
+    for name, end in zip(panel.ids, ends, strict=True):
+        if end != ends[0]:
+            raise DataError(
+                f"jointly=True takes series that end together; the step after {panel.ids[0]!r} is {ends[0]} and that "
+                f"after {name!r} is {end}; cut the longer one, or forecast them apart"
+            )
+    short = min(range(len(panel)), key=lambda i: len(panel.values[i]))
+    if len(panel.values[short]) < max(map(len, panel.values)):
+        raise DataError(
+            f"jointly=True takes series of one length; {panel.ids[short]!r} has {len(panel.values[short])} steps; put "
+            "missing values before its first one, as a wide frame does"
+        )
+
+
+def first_observed(values: Floats) -> int:
+    """Position of the first value that is there, the length where there is none."""
+    observed = ~np.isnan(values)
+    return int(observed.argmax()) if observed.any() else len(values)
+
+
+def stacked(rows: list[Floats], steps: int) -> Floats:
+    """(V, steps), of no rows too."""
+    return np.stack(rows) if rows else np.empty((0, steps))
+
+
+def as_covariates(contexts: Sequence[Context], length: int, horizon: int, dtype: torch.dtype) -> Covariates | None:
+    """What a batch of contexts padded to `length` has beside its series; None where there is nothing."""
+    if contexts[0].others is None:
+        return None
+    parts: list[torch.Tensor] = []
+    for name, steps in (("past", length), ("future", length + horizon), ("companions", length)):
+        rows = [getattr(context.others, name) for context in contexts]
+        filled = np.full((len(rows), len(rows[0]), steps), np.nan)
+        for row, one in zip(filled, rows, strict=True):
+            row[:, steps - one.shape[1] :] = one
+        parts += scaled(filled, dtype)
+    return Covariates(*parts)
+
+
+def scaled(values: Floats, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values (B, V, C) in a model's range and where they are observed: each variate has units of its own."""
+    flat = values.reshape(-1, values.shape[-1])
+    observed = ~np.isnan(flat)
+    empty = ~observed.any(1, keepdims=True)
+    made = condition_rarely(np.where(empty, 0.0, flat)) if len(flat) else None
+    kept = np.zeros_like(flat) if made is None else np.where(observed, made.values, 0.0)
+    return torch.from_numpy(kept.reshape(values.shape)).to(dtype), torch.from_numpy(observed.reshape(values.shape))
