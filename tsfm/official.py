@@ -32,7 +32,7 @@ class Official:
     name          what it is called here
     hub           its id on the hub
     architecture  our registered model
-    licence       of the weights, as the hub card states it
+    licence       of the weights, as the hub card states it, or as believed
     parameters    numbers learned; size: bytes of its file
     """
 
@@ -44,6 +44,8 @@ class Official:
     size: int
     description: str
 
+
+BELIEVED = "see its hub card; believed CC-BY-NC-4.0"  # the card could not be read where this was written
 
 TABLE = (
     Official(
@@ -63,6 +65,24 @@ TABLE = (
         453_196_800,
         906_500_000,
         "Time-MoE (Shi et al. 2024): the larger one, 200 million parameters active a step; a point model.",
+    ),
+    Official(
+        "moirai-moe-small",
+        "Salesforce/moirai-moe-1.0-R-small",
+        "moirai-moe",
+        BELIEVED,
+        117_025_800,
+        468_700_000,
+        "Moirai-MoE (Liu et al. 2024): quantiles, any number of variates, 11 million parameters active a step.",
+    ),
+    Official(
+        "moirai-moe-base",
+        "Salesforce/moirai-moe-1.0-R-base",
+        "moirai-moe",
+        BELIEVED,
+        935_066_592,
+        3_742_600_000,
+        "Moirai-MoE (Liu et al. 2024): the larger one, 86 million parameters active a step.",
     ),
 )
 
@@ -171,11 +191,12 @@ def stored_type(path: Path) -> str:
 def licence_notice(architecture: str, one: Official | None) -> str:
     """What is told of the licence when weights of others are loaded."""
     if one is not None:
-        return f"weights of {one.hub}: licence {one.licence}, as its hub card states it"
+        stated = one.licence if one.licence == BELIEVED else f"{one.licence}, as its hub card states it"
+        return f"weights of {one.hub}: licence {stated}"
     published = [other for other in TABLE if other.architecture == architecture]
     stated = ", ".join(sorted({other.licence for other in published})) or "theirs"
     hubs = " and ".join(other.hub for other in published) or architecture
-    return f"weights of others, in the layout of {hubs}, whose cards state {stated}: see the card of yours"
+    return f"weights of others, in the layout of {hubs} (licence: {stated}): see the card of yours"
 
 
 def tell(notice: str) -> None:

@@ -90,7 +90,7 @@ def write_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         layer, _, part = name.rpartition(".")
         if not layer.endswith(".ffn"):
-            published[name] = tensor
+            published[name] = tensor.double() if name == "encoder.centroid" else tensor
             continue
         named = {"fc2": tensor} if part == "down" else dict(zip(("fc_gate", "fc1"), tensor.chunk(2, 1), strict=True))
         for own, stack in named.items():

@@ -28,20 +28,18 @@ EPS = 1e-5
 class PatchIn(nn.Module):
     """Linear layer of values of a patch, or of its hidden vector, with weights for each patch size."""
 
-    mask: Tensor
-
     def __init__(self, inputs: Sequence[int], width: int):
         super().__init__()
+        self.inputs = tuple(inputs)
         longest = max(inputs)
         bound = min(inputs) ** -0.5
         self.weight = nn.Parameter(torch.empty(len(inputs), width, longest).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(len(inputs), width).uniform_(-bound, bound))
-        mask = torch.arange(longest) < torch.tensor(list(inputs))[:, None]
-        self.register_buffer("mask", mask[:, None].float(), persistent=False)
 
     def forward(self, x: Tensor, size: int) -> Tensor:
         """x (..., P) of the patch size at position `size` -> (..., D); columns beyond that size are not read."""
-        return F.linear(x, self.weight[size] * self.mask[size], self.bias[size])
+        steps = self.inputs[size]
+        return F.linear(x[..., :steps], self.weight[size, :, :steps], self.bias[size])
 
 
 class PatchOut(nn.Module):
