@@ -114,3 +114,11 @@ def test_with_few_dates_each_of_them_must_agree():
     stopping = {"zero-shot": ONES, "lora": always}
     assert judged(stopping, {"zero-shot": ONES, "lora": once}, date).winner == "zero-shot"
     assert judged(stopping, {"zero-shot": ONES, "lora": always}, date).winner == "lora"
+
+
+def test_a_date_of_two_series_has_no_veto():
+    date = np.r_[np.zeros(38, int), np.ones(2, int)]
+    noise = 0.01 * np.random.default_rng(0).normal(size=40)
+    mostly = np.where(date == 0, 0.85, 1.02) + noise
+    block = {"zero-shot": ONES, "lora": mostly}
+    assert judged(block, block, date).winner == "lora"
