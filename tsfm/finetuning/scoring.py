@@ -163,8 +163,9 @@ def guard(
     first  who stands if nobody is better: the zero-shot model
 
     Clearly better saves half a per cent of the loss on the selection windows and is no worse on the stopping ones. With
-    eight dates that has to be two standard errors; with fewer dates every one of both blocks that has eight windows must
-    agree too; with fewer windows than eight, every window. So whoever is returned is never worse than `first` on the selection windows.
+    eight dates that has to be two standard errors; with fewer dates every one of both blocks that has eight windows
+    must agree too; with fewer windows than eight, every window. So whoever is returned is never worse than `first` on
+    the selection windows.
     """
     champion, reasons = first, {}
     for name in challengers:
