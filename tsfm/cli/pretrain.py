@@ -2,15 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from tsfm.training.trainer import RunConfig
+
 RUNS = Path("~/.cache/tsfm/train")
+MODEL = "moe-decoder"
 
 
 def pretrain(
     run: Annotated[str, typer.Option(help="Name of the run; its folder holds everything a restart needs.")] = "tiny",
+    model: Annotated[str, typer.Option(help="Architecture: moe-decoder, or another that can be trained.")] = MODEL,
     preset: Annotated[str, typer.Option(help="Size of the model.")] = "tiny",
     data: Annotated[
         str, typer.Option(help="Comma-separated: 'synthetic', and folders of parquet sets that may be trained on.")
@@ -28,18 +33,12 @@ def pretrain(
     folder: Annotated[Path, typer.Option(help="Where runs live.")] = RUNS,
 ) -> None:
     """Pretrain a forecaster; the same command again goes on where the run stopped."""
-    from tsfm.errors import DataError
-    from tsfm.models.moe_decoder import PRESETS
     from tsfm.training.runs import back_up, open_run, start_branch, write_model
     from tsfm.training.runs import restore as restore_run
-    from tsfm.training.trainer import RunConfig
 
-    if preset not in PRESETS:
-        raise DataError(f"--preset {preset} is not known; presets are {', '.join(PRESETS)}")
     home = folder.expanduser()
-    config = RunConfig(
-        PRESETS[preset], data=tuple(data.split(",")), withhold=True, seed=seed, threads=threads, compiled=compiled
-    )
+    sources = tuple(data.split(","))
+    config = replace(begun(model, preset), data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
     config = replace(config, decay_share=decay).with_steps(steps)
     if branch:
         start_branch(home / branch, home / run, steps)
@@ -53,3 +52,26 @@ def pretrain(
     if out is not None and done:
         write_model(trainer.model, out, home / run)
         typer.echo(f"model {out}")
+
+
+def begun(model: str, preset: str) -> "RunConfig":
+    """The settings that a run of an architecture in a size begins with: its own where it has some."""
+    import sys
+
+    import tsfm.models  # noqa: F401  fills the registry
+    from tsfm import registry
+    from tsfm.errors import DataError
+    from tsfm.training.trainer import RunConfig
+
+    trainable = [name for name in registry.names() if name == MODEL or hasattr(registry.get(name), "window_loss")]
+    if model not in trainable:
+        raise DataError(f"--model {model} cannot be pretrained here; there are {', '.join(trainable)}")
+    entry = registry.get(model)
+    presets = sys.modules[entry.__module__].PRESETS
+    if preset not in presets:
+        raise DataError(f"--preset {preset} is not known; presets are {', '.join(presets)}")
+    config = RunConfig(presets[preset], architecture=model)
+    if not hasattr(entry, "run_settings"):
+        return config
+    own = entry.run_settings(presets[preset])
+    return replace(config, windows=replace(config.windows, **own.pop("windows", {})), **own)

@@ -13,6 +13,7 @@ which. Published folders load and save through the maps of `time_moe_files.py`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,9 @@ class TimeMoEConfig:
 
 
 PRESETS = {
-    "tiny": TimeMoEConfig(width=32, inner_width=64, depth=2, heads=4, kv_heads=4, horizons=(1, 8, 32)),
+    "tiny": TimeMoEConfig(
+        width=32, inner_width=64, depth=2, heads=4, kv_heads=4, horizons=(1, 8, 32), initial_std=0.15
+    ),
     "50m": TimeMoEConfig(),
     "200m": TimeMoEConfig(width=768, inner_width=3072),
 }
@@ -139,6 +142,12 @@ class TimeMoE(nn.Module):
         idle = 0 if config.dense else config.experts - config.top_k
         return total - config.depth * idle * 3 * config.expert_width * config.width
 
+    @staticmethod
+    def run_settings(config: TimeMoEConfig) -> dict[str, Any]:
+        """What pretraining begins with: published numbers, at a rate for the width, and 8,192 points a step."""
+        windows = {"contexts": (512, 1024), "context_shares": (0.5, 0.5), "tokens": 256}
+        return {"windows": windows, "other_rate": 1e-4 * 384 / config.width, "weight_decay": 0.5}
+
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products (float32 or bfloat16)."""
         self.precision = dtype
@@ -158,7 +167,8 @@ class TimeMoE(nn.Module):
             positions = torch.arange(values.shape[1], device=values.device)
         turn = angles(positions, self.config.head_width, self.config.rotary_base)
         allowed = None if present is None else causal_among(present)
-        x, routings = self.model.embed_layer(values), []
+        with torch.autocast(values.device.type, enabled=False):
+            x, routings = self.model.embed_layer(values), []  # what is added up stays in float32
         for layer in self.model.layers:
             x, routing = layer(x, turn, allowed)
             routings.append(routing)

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from tsfm.errors import DataError
 from tsfm.leaks import carry
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.training.checkpoint import load_state, save_state, write_text
-from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config
+from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config, tokens_of
 
 DESCRIPTION = (
     "Small zero-shot forecaster: a causal patch decoder with sparse experts, trained from nothing by this project."
@@ -102,20 +103,20 @@ def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
     write_text(target / "run.json", as_json(config))
 
 
-def write_model(model: MoEDecoder, folder: Path, run: Path) -> Path:
-    """Write a model folder that `tsfm.load` reads, blocks in int8, with the run's facts in its config.json.
+def write_model(model: Any, folder: Path, run: Path) -> Path:
+    """Write a model folder that `tsfm.load` reads, blocks in int8 (other models: in bfloat16), and the run's facts.
 
     With it goes a file by which users recognise its training series (tsfm/leaks.py).
     """
     config, (step, seconds) = read_config(run), progress_of(run)
     card = new_card(model) | {
-        "weights": {"dtype": "int8"},
+        "weights": {"dtype": "int8" if isinstance(model, MoEDecoder) else "bfloat16"},
         "licence": "Apache-2.0",
-        "description": DESCRIPTION,
+        "description": DESCRIPTION if isinstance(model, MoEDecoder) else described(model),
         "training": {
             "steps": step,
-            "tokens_per_step": config.windows.tokens,
-            "tokens": step * config.windows.tokens,
+            "tokens_per_step": tokens_of(config),
+            "tokens": step * tokens_of(config),
             "active_parameters": active_parameters(model),
             "hours": round(seconds / 3600, 2),
             "hardware": f"{config.threads} CPU thread" + "s" * (config.threads > 1),
@@ -135,8 +136,16 @@ def progress_of(run: Path) -> tuple[int, float]:
     return int(metadata["step"]), float(metadata.get("seconds", 0.0))
 
 
-def active_parameters(model: MoEDecoder) -> int:
+def described(model: Any) -> str:
+    """A sentence on a model that was trained from nothing."""
+    first = (type(model).__doc__ or "").strip().partition("\n")[0].partition(";")[0].rstrip(".")
+    return f"{first}, trained from nothing with this package."
+
+
+def active_parameters(model: Any) -> int:
     """Parameters that one token meets: all but the routed experts it is not sent to."""
+    if not isinstance(model, MoEDecoder):
+        return int(model.active_parameters)
     config = model.config
     total = sum(parameter.numel() for parameter in model.parameters())
     routed = config.depth * config.experts * 3 * config.expert_width * config.width

@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import tsfm.models  # noqa: F401  fills the registry
+from tsfm import registry
 from tsfm.data.windows import RealSeries, TrainingWindows, WindowConfig, gather_real
 from tsfm.errors import DataError
 from tsfm.kernels import choose_precision, keep_freed_memory
-from tsfm.models.moe_decoder import MoEDecoder, MoEDecoderConfig
 from tsfm.nn.lags import FIRST_BOUNDARY
 from tsfm.nn.losses import pinball, weighted_mean
 from tsfm.nn.masking import contiguous_masks
@@ -37,13 +38,14 @@ from tsfm.training.optimizer import NorMuonAdamW, rate_factor
 
 MEASURED_SECONDS = 60.0
 
-Prepared = tuple[Tensor, Tensor, Tensor, Tensor]  # channels, attention bias, target, counted
+Prepared = tuple[Tensor, ...]  # channels, attention bias, target, counted; or values, observed
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything a run's numbers depend on, beside the code.
 
+    model          config of the architecture; one that has a `window_loss` says itself what it learns from windows
     withhold       leave out the series that cards name as standing in an evaluation set too; False only in runs that
                    were begun before any was found, and in their branches
     steps          0: not known yet, fixed from the hours asked for after a minute of measuring
@@ -56,7 +58,7 @@ class RunConfig:
     balance_weight, logit_weight   of the router's two losses
     """
 
-    model: MoEDecoderConfig
+    model: Any
     windows: WindowConfig = field(default_factory=WindowConfig)
     data: tuple[str, ...] = ("synthetic",)
     withhold: bool = False
@@ -78,11 +80,18 @@ class RunConfig:
     logit_weight: float = 1e-4
     threads: int = 1
     compiled: bool = True
+    architecture: str = "moe-decoder"
 
     def with_steps(self, steps: int) -> "RunConfig":
         """The same run over `steps` steps; the rate falls over the last `decay_share` of them."""
         start = None if self.decay_share == 0 or steps == 0 else int(steps * (1 - self.decay_share))
         return replace(self, steps=steps, decay_start=start)
+
+
+def tokens_of(config: RunConfig) -> int:
+    """Tokens of a step: patches of context, or points for a model that has no patches."""
+    patched = hasattr(config.model, "patch")
+    return config.windows.tokens if patched else config.windows.tokens * config.windows.patch
 
 
 def as_json(config: RunConfig) -> str:
@@ -97,7 +106,8 @@ def read_config(folder: Path) -> RunConfig:
     except FileNotFoundError:
         raise DataError(f"{folder} has no run.json; name the folder of a run, or start one") from None
     model, windows = (as_tuples(kept.pop(key)) for key in ("model", "windows"))
-    return RunConfig(MoEDecoderConfig(**model), WindowConfig(**windows), **as_tuples(kept))
+    config = registry.get(kept.get("architecture", RunConfig.architecture)).Config(**model)
+    return RunConfig(config, WindowConfig(**windows), **as_tuples(kept))
 
 
 def as_tuples(fields: dict[str, Any]) -> dict[str, Any]:
@@ -114,21 +124,24 @@ class Trainer:
         self.folder, self.config = folder, config
         self.real: RealSeries | None = gather_real(real_sets) if real_sets else None
         self.windows = TrainingWindows(config.windows, self.real, config.seed)
-        self.model = MoEDecoder(config.model)
+        self.model: Any = registry.get(config.architecture)(config.model)
+        self.by_itself = hasattr(self.model, "window_loss")
+        compiled = config.compiled and not self.by_itself
         self.optimizer = NorMuonAdamW(
             self.model.named_parameters(),
             config.matrix_rate,
             config.other_rate,
             config.router_rate,
             config.weight_decay,
-            compiled=config.compiled,
+            compiled=compiled,
         )
-        self.levels = torch.tensor(config.model.quantile_levels)
+        self.levels = torch.tensor(self.model.levels)
         self.precision = choose_precision(torch.device("cpu"))
         self.step, self.seconds, self._stop = 0, 0.0, False
         self.busiest = 1.0  # load of the busiest expert over the mean load, averaged over layers
         self.losses: list[float] = []  # of the steps since the last resume
-        self._core = torch.compile(self.core, dynamic=False) if config.compiled else self.core
+        core: Any = self.own_core if self.by_itself else self.core
+        self._core = torch.compile(core, dynamic=False) if compiled else core
 
     def core(self, channels: Tensor, bias: Tensor, target: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss to minimise, the forecast part of it, and the load of every expert (depth, E)."""
@@ -138,9 +151,20 @@ class Trainer:
         extra = self.config.logit_weight * router[0] + self.config.balance_weight * router[1]
         return loss + extra, loss.detach(), load
 
+    def own_core(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, None]:
+        """What `core` gives, of a model that knows its own loss of windows (B, L)."""
+        self.model.set_precision(self.precision)
+        loss = self.model.window_loss(values, observed)
+        return loss, loss.detach(), None
+
     def prepare(self, step: int) -> Prepared:
-        """Inputs and targets of a step: channels (B, N, channels), bias (B, 1, N, N), target and counted (B, N, P)."""
+        """Inputs and targets of a step: channels (B, N, channels), bias (B, 1, N, N), target and counted (B, N, P).
+
+        For a model that knows its own loss, the windows as they are: values and observed (B, L).
+        """
         values, observed = self.windows.draw(step)
+        if self.by_itself:
+            return values.flatten(1), observed.flatten(1)
         generator = torch.Generator().manual_seed(self.config.seed * 104_729 + step)
         batch, patches = values.shape[0], values.shape[1] - 1
         longest, share = self.config.model.max_ahead, self.config.mask_share
@@ -159,7 +183,7 @@ class Trainer:
         total.backward()
         ready = config.warmup_from + config.warmup
         self.optimizer.step(rate_factor(self.step, config.warmup_from, ready, config.decay_start, config.steps))
-        if config.model.experts:
+        if load is not None and config.model.experts:
             layers = (block.experts for block in self.model.blocks)
             for layer, tokens in zip(layers, load, strict=True):
                 assert isinstance(layer, SparseExperts)
@@ -217,12 +241,12 @@ class Trainer:
     def progress(self, steps_per_second: float) -> str:
         """One line: step, loss of the last hundred steps, speed, time left."""
         recent = self.losses[-100:]
-        tokens = steps_per_second * self.config.windows.tokens
+        tokens = steps_per_second * tokens_of(self.config)
         left = max(0, self.config.steps - self.step) / max(steps_per_second, 1e-9) if self.config.steps else 0.0
         eta = f"ETA {left / 3600:.2f} h" if self.config.steps else "ETA unknown"
         total = self.config.steps or "?"
-        busiest = f"busiest expert {self.busiest:.1f}x"
-        return f"step {self.step}/{total}  loss {np.mean(recent):.4f}  {busiest}  {tokens:,.0f} tokens/s  {eta}"
+        busiest = "" if self.by_itself else f"busiest expert {self.busiest:.1f}x  "
+        return f"step {self.step}/{total}  loss {np.mean(recent):.4f}  {busiest}{tokens:,.0f} tokens/s  {eta}"
 
     def write_config(self) -> None:
         """Write run.json."""
