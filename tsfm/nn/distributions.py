@@ -3,7 +3,7 @@
 The tail of t is raised to 20 more degrees of freedom by the recurrence of the incomplete beta function (Abramowitz and
 Stegun 1964, 26.5.16), where the normal expansion of Hill 1970 (Algorithm 395) is exact to 1e-9. The negative binomial
 is summed below 24; above, it is a gamma distribution (the first term of Didonato and Morris 1992, BGRAT) or, where the
-shape is large, the normal one of Peizer and Pratt 1968: both within 3e-4.
+shape is large, the normal one of Peizer and Pratt 1968: both within 2e-3.
 """
 
 import math
