@@ -106,10 +106,10 @@ def test_dates_of_one_shock_do_not_make_a_winner():
     assert judged(apart, apart, date).winner == "zero-shot"
 
 
-def test_with_few_dates_each_of_them_must_agree():
-    date = np.arange(40) // 20
+def test_with_few_dates_most_of_them_must_agree():
+    date = np.arange(40) // 19
     noise = 0.01 * np.random.default_rng(0).normal(size=40)
-    once = np.where(date == 0, 0.7, 1.05) + noise
+    once = np.where(date == 0, 0.7, 1.05) + noise  # on average better, and worse on the dates of most windows
     always = 0.9 + noise
     stopping = {"zero-shot": ONES, "lora": always}
     assert judged(stopping, {"zero-shot": ONES, "lora": once}, date).winner == "zero-shot"

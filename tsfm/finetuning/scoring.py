@@ -107,7 +107,7 @@ class Gain:
              else over windows. Relative, between -1 and 1, because a few wild windows would drown all others
     dates    on how many it was judged
     windows  how many it was judged on
-    steady   whether it is better on every date that has eight windows or more, and, where windows are few, in every one
+    steady   whether it is better on the dates of most windows, and, where windows are few, in every window
     """
 
     saved: float
@@ -140,8 +140,8 @@ def gain(candidate: Scored, champion: Scored) -> Gain:
         error = float(np.sqrt(dates / (dates - 1) * (apart**2).sum()) / windows)
     else:
         error = float(relative.std(ddof=1) / np.sqrt(windows)) if windows > 1 else 0.0
-    weighty = np.bincount(owner) >= FEW
-    steady = bool((by_date[weighty] > 0).all() and (windows >= FEW or (before > after).all()))
+    agreeing = float((by_date > 0)[owner].mean())
+    steady = agreeing > 0.5 if windows >= FEW else bool((before > after).all())
     errors = mean / error if error > 0 else float(np.sign(mean) * np.inf if mean else 0.0)
     saved = 1 - float(after.mean() / before.mean()) if before.mean() > 0 else 0.0
     return Gain(saved, errors, dates, windows, steady)
@@ -163,9 +163,9 @@ def guard(
     first  who stands if nobody is better: the zero-shot model
 
     Clearly better saves half a per cent of the loss on the selection windows and is no worse on the stopping ones. With
-    eight dates that has to be two standard errors; with fewer dates every one of both blocks that has eight windows
-    must agree too; with fewer windows than eight, every window. So whoever is returned is never worse than `first` on
-    the selection windows.
+    eight dates that has to be two standard errors; with fewer dates those of most windows must agree too, in both
+    blocks; with fewer windows than eight, every window. So whoever is returned is never worse than `first` on the
+    selection windows.
     """
     champion, reasons = first, {}
     for name in challengers:
