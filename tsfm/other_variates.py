@@ -88,27 +88,23 @@ def with_others(
     if jointly:
         check_joint(panel)
     history, later = panel.past_covariates or {}, panel.future_covariates or {}
+    nothing = [np.empty(0)] * len(panel)
     found = []
     for i, context in enumerate(contexts):
-        steps = len(panel.values[i]) if longest is None else min(longest, len(panel.values[i]))
-        companions = [panel.values[j][-steps:] for j in range(len(panel)) if jointly and j != i]
+        steps = max(map(len, panel.values)) if jointly else len(panel.values[i])
+        steps = steps if longest is None else min(longest, steps)
+        companions = [tail(panel.values[j], steps) for j in range(len(panel)) if jointly and j != i]
         begun = max(len(context.values), *(steps - first_observed(one) for one in companions), 0)
         steps = min(steps, -(-begun // patch) * patch)
-        unknown = np.full(steps, np.nan)
+        known = [
+            np.concatenate([tail(history.get(name, nothing)[i], steps), later[name][i][:horizon]]) for name in ahead
+        ]
         others = Others(
-            stacked([history[name][i][-steps:] for name in names], steps),
-            stacked(
-                [
-                    np.concatenate(
-                        [history[name][i][-steps:] if name in history else unknown, later[name][i][:horizon]]
-                    )
-                    for name in ahead
-                ],
-                steps + horizon,
-            ),
+            stacked([tail(history[name][i], steps) for name in names], steps),
+            stacked(known, steps + horizon),
             stacked([one[-steps:] for one in companions], steps),
         )
-        found.append(replace(context, values=panel.values[i][-steps:], others=others))
+        found.append(replace(context, values=tail(panel.values[i], steps), others=others))
     return found
 
 
@@ -121,12 +117,12 @@ def check_joint(panel: Panel) -> None:
                 f"jointly=True takes series that end together; the step after {panel.ids[0]!r} is {ends[0]} and that "
                 f"after {name!r} is {end}; cut the longer one, or forecast them apart"
             )
-    short = min(range(len(panel)), key=lambda i: len(panel.values[i]))
-    if len(panel.values[short]) < max(map(len, panel.values)):
-        raise DataError(
-            f"jointly=True takes series of one length; {panel.ids[short]!r} has {len(panel.values[short])} steps; put "
-            "missing values before its first one, as a wide frame does"
-        )
+
+
+def tail(values: Floats, steps: int) -> Floats:
+    """The last steps, NaN before the first there is."""
+    last = values[-steps:]
+    return np.concatenate([np.full(steps - len(last), np.nan), last])
 
 
 def first_observed(values: Floats) -> int:

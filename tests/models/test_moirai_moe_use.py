@@ -1,0 +1,224 @@
+"""What a person does with Moirai-MoE: folders, levels, horizons, covariates; and what its parts promise."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from models.moirai_published import FIXTURE, TIGHT, given, published_arrays, published_model, stored_tokens
+from safetensors.torch import load_file
+
+import tsfm
+from tsfm import Forecaster
+from tsfm.batch import Batch
+from tsfm.errors import DataError
+from tsfm.models.moirai_moe import PRESETS, MoiraiMoE, levels_of_paths
+from tsfm.models.moirai_moe_files import read_config, write_config, write_tensors
+from tsfm.models.moirai_moe_layers import PatchIn, farthest
+from tsfm.models.moirai_moe_tokens import Layout, Tokens, causal_mean
+
+WAVES = 20 + 5 * np.sin(np.arange(100) / 4) + np.random.default_rng(0).normal(size=100)
+
+
+@pytest.fixture(scope="module")
+def io() -> dict[str, torch.Tensor]:
+    return published_arrays()
+
+
+@pytest.fixture(scope="module")
+def model() -> MoiraiMoE:
+    return published_model()
+
+
+@pytest.fixture(scope="module")
+def forecaster(model) -> Forecaster:
+    return Forecaster(model, "fixture")
+
+
+def test_a_folder_goes_into_the_published_layout_and_back(model):
+    published = load_file(FIXTURE / "model.safetensors")
+    written = write_tensors(model.state_dict())
+    assert written.keys() == published.keys()
+    assert all(torch.equal(written[name], published[name]) for name in published)
+    assert write_config(model.config) == json.loads((FIXTURE / "config.json").read_text())
+
+
+def test_a_published_folder_loads_by_its_path_and_forecasts():
+    forecaster = tsfm.load(FIXTURE, device="cpu", precision="fp32")
+    assert isinstance(forecaster.model, MoiraiMoE)
+    assert "Salesforce/moirai-moe-1.0-R-small" in forecaster.card["official"]["notice"]
+    found = forecaster.predict_arrays([WAVES], 20, [0.05, 0.5, 0.95])[0]
+    assert found.shape == (20, 3)
+    assert (np.diff(found, axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("change", [{"distr_output": {}}, {"d_ff": None}])
+def test_a_config_that_is_not_this_model_is_refused_in_words(change):
+    config = json.loads((FIXTURE / "config.json").read_text())
+    for key, value in change.items():
+        del config[key]
+        config |= {key: value} if value is not None else {}
+    with pytest.raises(DataError, match=r"config\.json"):
+        read_config(config)
+
+
+def test_published_sizes_are_presets():
+    sizes = {}
+    for name in ("small", "base"):
+        with torch.device("meta"):
+            sizes[name] = sum(weight.numel() for weight in MoiraiMoE(PRESETS[name]).parameters())
+    assert sizes == {"small": 117_025_800, "base": 935_066_592}
+
+
+@torch.no_grad()
+def test_what_cannot_be_seen_is_left_out_with_the_same_numbers(model, io):
+    made, layout = given(io, "cov_h24")
+    whole = model(made, variates=layout.variates)
+    for step in range(layout.horizon):
+        pruned = model.next_patch(made, layout, step)
+        wanted = whole.map(lambda part, step=step: part[:, layout.of_targets(step - 1)])
+        torch.testing.assert_close(pruned.mean, wanted.mean, rtol=1e-5, atol=1e-5)
+        assert torch.equal(pruned.scale, wanted.scale)
+
+
+@torch.no_grad()
+def test_one_variate_needs_no_bias(model, io):
+    made, _ = given(io, "raw_long")
+    torch.testing.assert_close(model(made, variates=1).mean, model(made, variates=2).mean, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_samples_of_a_row_do_not_see_each_other(model, io):
+    made = stored_tokens(io, "packed")
+    other = torch.where((made.sample == 2)[..., None], made.target + 5, made.target)
+    before, after = model(made).mean, model(replace(made, target=other)).mean
+    assert torch.equal(before[made.sample == 1], after[made.sample == 1])
+    assert not torch.equal(before[made.sample == 2], after[made.sample == 2])
+
+
+def test_the_two_farthest_centroids_win_and_the_farther_weighs_more():
+    index, weight, distance = farthest(torch.zeros(1, 4), torch.eye(4) * torch.tensor([1.0, 4.0, 3.0, 2.0]), 2)
+    assert index.tolist() == [[1, 2]]
+    assert weight[0, 0] > weight[0, 1]
+    torch.testing.assert_close(distance[0], torch.tensor([1.0, 4.0, 3.0, 2.0]))
+
+
+def test_columns_beyond_a_patch_size_are_not_read():
+    layer = PatchIn([8, 16], 5)
+    x = torch.randn(3, 16)
+    longer = x.clone()
+    longer[:, 8:] = 100.0
+    assert torch.equal(layer(x, 0), layer(longer, 0))
+    assert not torch.equal(layer(x, 1), layer(longer, 1))
+
+
+def test_missing_steps_are_the_mean_of_those_before_them_as_gluonts_has_it():
+    imputation = pytest.importorskip("gluonts.transform.feature", reason="the truth is GluonTS's imputation")
+    rng = np.random.default_rng(0)
+    for missing in (0.1, 0.5, 0.9):
+        values = rng.normal(size=60)
+        values[1:][rng.random(59) < missing] = np.nan
+        with np.errstate(invalid="ignore"):
+            wanted = imputation.CausalMeanValueImputation()(values.copy())
+        observed = torch.from_numpy(~np.isnan(values))[None]
+        found = causal_mean(torch.from_numpy(np.nan_to_num(values))[None], observed)
+        np.testing.assert_allclose(found[0], wanted, rtol=1e-9)
+
+
+def test_paths_leave_each_step_at_the_same_levels_in_an_order_of_its_own():
+    levels = levels_of_paths(3, 2, 16, 8)
+    even = (torch.arange(8, dtype=torch.float64) + 0.5) / 8
+    assert torch.equal(levels.sort(-1).values, even.expand(2, 16, 8))
+    assert len({tuple(row) for row in levels.flatten(0, 1).tolist()}) == 32
+    assert torch.equal(levels, levels_of_paths(3, 2, 16, 8))
+
+
+def test_a_longer_horizon_begins_with_the_shorter_one(forecaster):
+    for shorter in (5, 16, 40):
+        found = forecaster.predict_arrays([WAVES], shorter)[0]
+        np.testing.assert_allclose(found, forecaster.predict_arrays([WAVES], 50)[0][:shorter], rtol=1e-4)
+
+
+def test_any_level_comes_from_the_distribution_itself(forecaster):
+    levels = [0.01, 0.37, 0.5, 0.99]
+    found = forecaster.predict_arrays([WAVES], 16, levels)[0]
+    batch = Batch(torch.tensor(WAVES[None, 4:]).float(), torch.ones(1, 96, dtype=torch.bool), torch.ones(1).long())
+    exact = forecaster.predict_arrays([WAVES[4:]], 16, levels)[0]
+    np.testing.assert_allclose(exact, forecaster.model.predict(batch, 16, levels)[0], rtol=1e-5)
+    assert np.isfinite(found).all()
+
+
+def frames(io: dict[str, torch.Tensor], row: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The series of `cov_h24` as a person has them: a frame of the past, and one of what is known ahead."""
+    names = ("past_target", "past_observed_target", "past_is_pad", "feat_dynamic_real", "past_feat_dynamic_real")
+    case = {name: io[f"cov_h24.{name}"][row].double().numpy() for name in names}
+    hidden = (case["past_observed_target"] == 0) | (case["past_is_pad"] == 1)[:, None]
+    target = np.where(hidden, np.nan, case["past_target"])
+    when = pd.date_range("2024-01-01", periods=72, freq="h")
+    known = case["feat_dynamic_real"][:, 0]
+    past = {"when": when[:48], "a": target[:, 0], "b": target[:, 1], "promotion": known[:48]}
+    past["weather"] = case["past_feat_dynamic_real"][:, 0]
+    return pd.DataFrame(past), pd.DataFrame({"when": when[48:], "promotion": known[48:]})
+
+
+ROLES = {"time": "when", "past": "weather", "clip": None}
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_frame_with_covariates_becomes_the_published_tokens_and_rollout(forecaster, io, row):
+    past, later = frames(io, row)
+    reached: list[Tokens] = []
+    handle = forecaster.model.register_forward_pre_hook(lambda module, inputs: reached.append(inputs[0]))
+    forecaster.forecast(past, 24, target=["a", "b"], future=later, jointly=True, **ROLES)
+    handle.remove()
+    first = Tokens(*(getattr(reached[0], name)[:1] for name in Tokens.__dataclass_fields__))  # of the row of "a"
+    whole, _ = given(io, "cov_h24")
+    for name in Tokens.__dataclass_fields__:
+        wanted = getattr(whole, name)[row]
+        torch.testing.assert_close(getattr(first, name)[0], wanted[whole.sample[row] == 1], **TIGHT)
+    layout = Layout(2, 1, 1, (first.time.shape[1] - 6) // 4, 2)
+    with torch.no_grad():
+        path = forecaster.model.continued(first, layout, lambda mixture, step: mixture.mean)
+    torch.testing.assert_close(path[0, :, :24].T, io["cov_h24.mean_path"][row], **TIGHT)
+
+
+def test_covariates_and_companions_change_a_forecast_and_only_if_they_are_named(forecaster, io):
+    past, later = frames(io, 0)
+
+    def median(**options: object) -> np.ndarray:
+        return np.asarray(
+            forecaster.forecast(past, 24, target=["a", "b"], clip=None, time="when", **options).median["a"]
+        )
+
+    alone = median()
+    assert not np.allclose(alone, median(past=["weather"]))
+    assert not np.allclose(alone, median(future=later))
+    assert not np.allclose(alone, median(jointly=True))
+    np.testing.assert_array_equal(alone, median())
+
+
+def test_a_forecast_with_covariates_does_not_depend_on_the_batch(forecaster, io):
+    past, later = frames(io, 0)
+    options = {"target": ["a", "b"], "future": later, **ROLES}
+    whole = forecaster.forecast(past, 24, **options).median
+    single = forecaster.forecast(past, 24, batch_size=1, **options).median
+    for name in ("a", "b"):
+        np.testing.assert_allclose(whole[name], single[name], rtol=1e-4, atol=1e-4)
+
+
+def test_series_that_do_not_end_together_are_not_forecast_jointly(forecaster):
+    with pytest.raises(DataError, match="end together"):
+        forecaster.forecast({"a": WAVES, "b": WAVES[10:]}, 8, jointly=True)
+
+
+def test_covariates_of_words_are_left_out_and_said_so(forecaster, io):
+    past, later = frames(io, 0)
+    past["weather"] = np.where(past["weather"] > 0, "sun", "rain")
+    made = forecaster.forecast(past, 24, target=["a", "b"], future=later, **ROLES)
+    assert any("'weather' holds words" in warning for warning in made.provenance.warnings)
+    plain = forecaster.forecast(
+        past.drop(columns="weather"), 24, target=["a", "b"], future=later, time="when", clip=None
+    )
+    np.testing.assert_array_equal(made.median["a"], plain.median["a"])
