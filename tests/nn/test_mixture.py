@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsfm.nn.distributions import SUMMED, count_cdf, small_counts, student_cdf
+from tsfm.nn.distributions import SUMMED, count_cdf, small_counts, student_cdf, student_constant
 from tsfm.nn.mixture import Mixture, pooled_quantiles, read_mixture
 
 stats = pytest.importorskip("scipy.stats", reason="the truth about distributions is scipy's")
@@ -43,14 +43,14 @@ def distribution_at(made: Mixture, values: torch.Tensor) -> torch.Tensor:
     """P(X <= value), values (..., Q) in the units of the data."""
     scaled = (values - made.loc[..., None]) / made.scale[..., None]
     spread = made.map(lambda part: part[..., None] if part.dim() < made.weight.dim() else part[..., None, :])
-    return spread.scaled_cdf(scaled, small_counts(spread.total_count, spread.logits))
+    return spread.scaled_cdf(scaled, *spread.prepared())
 
 
 def test_student_t_is_scipys_for_any_degrees_of_freedom():
     df = torch.tensor(np.geomspace(1.5, 1e6, 40))
     far = np.geomspace(1e-8, 1e5, 60)
     y = torch.tensor(np.concatenate([-far, [0.0], far]))[:, None]
-    np.testing.assert_allclose(student_cdf(y, df), stats.t.cdf(y.numpy(), df.numpy()), atol=1e-10)
+    np.testing.assert_allclose(student_cdf(y, df, student_constant(df)), stats.t.cdf(y.numpy(), df.numpy()), atol=1e-10)
 
 
 @pytest.mark.parametrize("total", [1e-6, 0.05, 0.3, 1.0, 3.0, 7.0, 30.0, 1000.0])

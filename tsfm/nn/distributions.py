@@ -18,20 +18,22 @@ RAISED = 10  # times that two degrees of freedom are added before the expansion
 SUMMED = 24  # counts below which the negative binomial is a sum
 
 
-def student_cdf(y: Tensor, df: Tensor) -> Tensor:
-    """P(T <= y) of Student's t with `df` > 0 degrees of freedom."""
+def student_constant(df: Tensor) -> Tensor:
+    """What `student_cdf` needs of the degrees of freedom alone."""
+    return torch.lgamma(0.5 * df + 0.5) - torch.lgamma(0.5 * df + 1) - 0.5 * math.log(math.pi) - math.log(2)
+
+
+def student_cdf(y: Tensor, df: Tensor, constant: Tensor) -> Tensor:
+    """P(T <= y) of Student's t with `df` > 0 degrees of freedom; `constant` is what `student_constant` gives."""
     square = y * y
     rest = square / (df + square)  # 1 - x of the incomplete beta function I_x(df / 2, 1 / 2)
-    shape = 0.5 * df
-    term = 0.5 * torch.exp(
-        torch.lgamma(shape + 0.5) - torch.lgamma(shape + 1) - shape * torch.log1p(square / df) - 0.5 * math.log(math.pi)
-    )
-    term = term * rest.sqrt()
+    shape, log_ratio = 0.5 * df, torch.log1p(square / df)
+    term = torch.exp(constant - shape * log_ratio) * rest.sqrt()
     tail = torch.zeros_like(term)
     for step in range(RAISED):
         tail = tail + term
         term = term * (1 - rest) * ((shape + step + 0.5) / (shape + step + 1))
-    tail = tail + _hill_tail(torch.log1p(square / df), df + 2 * RAISED)
+    tail = tail + _hill_tail(log_ratio, df + 2 * RAISED)
     return torch.where(y > 0, 1 - tail, tail)
 
 
@@ -60,15 +62,22 @@ def small_counts(total: Tensor, logits: Tensor) -> Tensor:
 def count_cdf(value: Tensor, total: Tensor, logits: Tensor, below: Tensor) -> Tensor:
     """P(K <= value) of a negative binomial of mean total * exp(logits); `below` is what `small_counts` gives."""
     count = torch.floor(value)
-    shape = (*value.shape, SUMMED)
     position = count.clamp(0, SUMMED - 1).long()[..., None]
-    summed = below.expand(shape).gather(-1, position)[..., 0]
-    many = count.clamp(min=SUMMED)
-    waiting = -F.logsigmoid(logits) * (many + 0.5 * (total + 1))
+    summed = below.expand(*value.shape, SUMMED).gather(-1, position)[..., 0]
+    summed = torch.where(value < 0, torch.zeros_like(summed), summed)
+    many = count >= SUMMED
+    if not many.any():  # the usual case, and the others are dear
+        return summed
+    total, logits = total.expand_as(value)[many], logits.expand_as(value)[many]
+    far = torch.maximum(_many_counts(count[many], total, logits), summed[many])
+    return summed.masked_scatter(many, far)
+
+
+def _many_counts(count: Tensor, total: Tensor, logits: Tensor) -> Tensor:
+    """P(K <= count) for counts from SUMMED on."""
+    waiting = -F.logsigmoid(logits) * (count + 0.5 * (total + 1))
     gamma = torch.special.gammainc(total.detach(), waiting)  # torch has no derivative in the first argument
-    far = torch.where((total < 6) | (logits > 3.5), gamma, _peizer_pratt(many, total, logits))
-    cdf = torch.where(count < SUMMED, summed, torch.maximum(far, summed))
-    return torch.where(value < 0, torch.zeros_like(cdf), cdf)
+    return torch.where((total < 6) | (logits > 3.5), gamma, _peizer_pratt(count, total, logits))
 
 
 def _peizer_pratt(count: Tensor, total: Tensor, logits: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tsfm.nn.distributions import count_cdf, count_log_prob, small_counts, student_cdf
+from tsfm.nn.distributions import count_cdf, count_log_prob, small_counts, student_cdf, student_constant
 
 # ... any axes, S paths, Q quantile levels; components last in `weight`.
 
@@ -27,7 +27,7 @@ FIXED_SCALE = 1e-3  # of the normal component, in scaled units
 PARAMETERS = (("df", "loc", "scale"), ("loc",), ("total_count", "logits"), ("loc", "scale"))
 FURTHEST = 1e6  # scaled units; a quantile beyond is a numerical accident
 FINEST = 1e-3  # where the arcsinh axis turns from linear to logarithmic
-HALVINGS = 36
+HALVINGS = 32
 NEGLIGIBLE = 3e-3  # share of a level's own tail below which a component cannot decide its bounds
 HALF_LOG_TAU = 0.9189385332046727  # log(2 pi) / 2
 
@@ -95,9 +95,13 @@ class Mixture:
         parts = torch.stack([student, normal - HALF_LOG_TAU, count, skewed], -1)
         return torch.logsumexp(self.weight + parts, -1)
 
-    def scaled_cdf(self, z: Tensor, below: Tensor) -> Tensor:
-        """P(Z <= z), z (...) in scaled units; `below` is `small_counts` of the third component."""
-        student = student_cdf((z - self.student_loc) / self.student_scale, self.df)
+    def prepared(self) -> tuple[Tensor, Tensor]:
+        """What `scaled_cdf` needs of the parameters alone."""
+        return student_constant(self.df), small_counts(self.total_count, self.logits)
+
+    def scaled_cdf(self, z: Tensor, constant: Tensor, below: Tensor) -> Tensor:
+        """P(Z <= z), z (...) in scaled units; the rest is what `prepared` gives."""
+        student = student_cdf((z - self.student_loc) / self.student_scale, self.df, constant)
         normal = torch.special.ndtr((z - self.normal_loc) / FIXED_SCALE)
         count = count_cdf(z, self.total_count, self.logits, below)
         log = torch.where(z > 0, z, torch.ones_like(z)).log()
@@ -163,15 +167,14 @@ def pooled_quantiles(mixture: Mixture, levels: Tensor) -> Tensor:
     if not any(getattr(spread, field.name).requires_grad for field in fields(spread)):
         return solved
     scaled = (solved[..., None] - spread.loc) / spread.scale
-    below = small_counts(spread.total_count, spread.logits)
-    reached = spread.scaled_cdf(scaled, below).mean(-1)
+    reached = spread.scaled_cdf(scaled, *spread.prepared()).mean(-1)
     density = (spread.scaled_log_prob(scaled) - spread.scale.log()).exp().mean(-1).detach()
     return solved - (reached - reached.detach()) / density.clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _bisect(mixture: Mixture, levels: Tensor) -> Tensor:
     """Solve mean over S of F(x) = level; parameters (..., 1, S), levels (..., Q)."""
-    below = small_counts(mixture.total_count, mixture.logits)
+    prepared = mixture.prepared()
     low, high = mixture.bounds(levels[..., None])
     # Paths differ in loc and scale: the axis is that of the series' middle path, which all of them share.
     centre, unit = mixture.loc.mean(-1), mixture.scale.mean(-1)
@@ -180,7 +183,7 @@ def _bisect(mixture: Mixture, levels: Tensor) -> Tensor:
     for _ in range(HALVINGS):
         middle = 0.5 * (left + right)
         value = centre + unit * FINEST * torch.sinh(middle)
-        reached = mixture.scaled_cdf((value[..., None] - mixture.loc) / mixture.scale, below).mean(-1)
+        reached = mixture.scaled_cdf((value[..., None] - mixture.loc) / mixture.scale, *prepared).mean(-1)
         enough = reached >= levels
         left, right = torch.where(enough, left, middle), torch.where(enough, middle, right)
     return centre + unit * FINEST * torch.sinh(right)
