@@ -125,7 +125,7 @@ def test_left_padding_is_masked_where_positions_say_so(model, arrays):
 
 @torch.no_grad()
 def test_the_cache_holds_the_same_keys_and_goes_on_from_them(model, arrays):
-    cache = model.cache(3, 48)
+    cache = model.new_cache(3, 48)
     cache.begin(40, None)
     eight = model.lm_heads[model.config.horizons.index(8)]
     before = eight(model.extend(arrays["x"][:, :40], cache, last_only=False))
@@ -263,7 +263,7 @@ def test_aligning_left_and_right_are_inverse():
 
 def test_the_cache_grows_with_the_length_and_is_taken_once():
     model = TimeMoE(PRESETS["tiny"])
-    short, long = model.cache(1, 100), model.cache(1, 400)
+    short, long = model.new_cache(1, 100), model.new_cache(1, 400)
     assert long.keys.numel() == 4 * short.keys.numel()
     place = long.keys.data_ptr()
     long.begin(4, None)
@@ -273,13 +273,13 @@ def test_the_cache_grows_with_the_length_and_is_taken_once():
 
 
 def test_a_horizon_of_one_pass_keeps_nothing(model, arrays):
-    assert len(model.cache(3, 48, keep=False).keys) == 0
+    assert len(model.new_cache(3, 48, keep=False).keys) == 0
     assert_close(model.generate(arrays["x"], 64), model.generate(arrays["x"], 96)[:, :64], **CLOSE)
 
 
 def test_many_series_are_computed_a_few_thousand_steps_at_a_time(model, arrays, monkeypatch):
     whole = model.generate(arrays["x"], 20)
-    monkeypatch.setattr("tsfm.models.time_moe.TOKENS_AT_ONCE", 50)
+    monkeypatch.setattr("tsfm.kernels.rows_at_once", lambda device: 7)
     assert_close(model.generate(arrays["x"], 20), whole, **CLOSE)
 
 

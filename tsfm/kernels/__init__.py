@@ -33,6 +33,7 @@ __all__ = [
     "keep_freed_memory",
     "memory_for_batches",
     "route",
+    "rows_at_once",
     "selective_scan",
     "selective_step",
     "using",
@@ -258,6 +259,11 @@ def choose_device(asked: str = "auto") -> torch.device:
 def memory_for_batches(device: torch.device) -> int:
     """Bytes one batch may take: half of what is free on an accelerator, 64 MB of a host's memory."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else HOST_MEMORY
+
+
+def rows_at_once(device: torch.device) -> int:
+    """Rows that a dense layer should compute together: as many as a core's cache holds, many more elsewhere."""
+    return 1024 if device.type == "cpu" else 2**14
 
 
 def choose_precision(device: torch.device, asked: str = "auto") -> torch.dtype:

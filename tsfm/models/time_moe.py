@@ -12,14 +12,15 @@ which. Published folders load and save through the maps of `time_moe_files.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tsfm import kernels
 from tsfm.batch import Batch
-from tsfm.kernels import HOST_MEMORY
 from tsfm.models.time_moe_layers import (
     Backbone,
     Copies,
@@ -27,6 +28,7 @@ from tsfm.models.time_moe_layers import (
     Routing,
     angles,
     causal_among,
+    initialise,
     schedule,
 )
 from tsfm.models.time_moe_losses import (
@@ -36,6 +38,7 @@ from tsfm.models.time_moe_losses import (
     left_aligned,
     right_aligned,
     standard,
+    standardised,
     windows_of,
 )
 from tsfm.nn.kv_cache import KVCache
@@ -44,8 +47,9 @@ from tsfm.registry import register
 
 # B series, C context steps, N new steps, H horizon, D width, h steps of a head.
 
-TOKENS_AT_ONCE = 8192  # that `predict` computes together: more would take more memory and no less time
+ROWS = 8  # times `kernels.rows_at_once` steps go through `predict` together: more take more memory and no less time
 FEWEST_STEPS = 1024  # of context that a long horizon leaves
+LARGE = 2 * 10**7  # parameters from which on freed memory is kept in the process: see `kernels.keep_freed_memory`
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,9 @@ PRESETS = {
 }
 
 
+memory_kept = cache(kernels.keep_freed_memory)  # said once a process
+
+
 @register("time-moe")
 class TimeMoE(nn.Module):
     """Point-wise sparse decoder with a head a horizon; see the module's docstring."""
@@ -120,11 +127,9 @@ class TimeMoE(nn.Module):
         self._copies = Copies()
         self.model = Backbone(config)
         self.lm_heads = nn.ModuleList(Head(config.width, steps) for steps in config.horizons)
+        self.size = sum(weight.numel() for weight in self.parameters())
         for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=config.initial_std)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+            initialise(module, config.initial_std)
 
     @property
     def max_context(self) -> int:
@@ -138,9 +143,8 @@ class TimeMoE(nn.Module):
     @property
     def active_parameters(self) -> int:
         """Parameters that one token meets."""
-        config, total = self.config, sum(weight.numel() for weight in self.parameters())
-        idle = 0 if config.dense else config.experts - config.top_k
-        return total - config.depth * idle * 3 * config.expert_width * config.width
+        config, idle = self.config, 0 if self.config.dense else self.config.experts - self.config.top_k
+        return self.size - config.depth * idle * 3 * config.expert_width * config.width
 
     @staticmethod
     def run_settings(config: TimeMoEConfig) -> dict[str, Any]:
@@ -163,9 +167,8 @@ class TimeMoE(nn.Module):
         positions  (N,) or (B, N), by default from 0 on
         returns    (B, N, D)
         """
-        if positions is None:
-            positions = torch.arange(values.shape[1], device=values.device)
-        turn = angles(positions, self.config.head_width, self.config.rotary_base)
+        default = torch.arange(values.shape[1], device=values.device)
+        turn = angles(default if positions is None else positions, self.config.head_width, self.config.rotary_base)
         allowed = None if present is None else causal_among(present)
         with torch.autocast(values.device.type, enabled=False):
             x, routings = self.model.embed_layer(values), []  # what is added up stays in float32
@@ -234,13 +237,8 @@ class TimeMoE(nn.Module):
         return (made.double() * deviation + mean).to(batch.values.dtype)[..., None]
 
     def _standardised(self, batch: Batch, horizon: int) -> tuple[Windows, Tensor, Tensor]:
-        """Contexts in units of their own, float32 from column 0 on, with their means and deviations (B, 1)."""
         longest = self.context_for(horizon)
-        observed = batch.observed[:, -longest:]
-        values = torch.where(observed, batch.values[:, -longest:], 0.0).double()
-        mean, deviation = standard(values, observed)
-        windows = windows_of((values - mean) / deviation, observed)
-        return windows._replace(values=windows.values.float()), mean, deviation
+        return standardised(batch.values[:, -longest:], batch.observed[:, -longest:])
 
     @torch.inference_mode()
     def generate(self, values: Tensor, horizon: int, lengths: Tensor | None = None) -> Tensor:
@@ -248,14 +246,16 @@ class TimeMoE(nn.Module):
 
         lengths  (B,) where contexts differ: each begins in column 0, and what follows its steps is padding
         """
-        size = max(1, TOKENS_AT_ONCE // values.shape[1])
+        if self.size >= LARGE:
+            memory_kept()
+        size = max(1, ROWS * kernels.rows_at_once(values.device) // values.shape[1])
         every = lengths.split(size) if lengths is not None else [None] * -(-len(values) // size)
         parts = [self._roll_out(part, horizon, own) for part, own in zip(values.split(size), every, strict=True)]
         return torch.cat(parts)
 
     def _roll_out(self, values: Tensor, horizon: int, lengths: Tensor | None) -> Tensor:
         passes = schedule(self.config.horizons, horizon)
-        cache = self.cache(len(values), values.shape[1] + horizon - passes[-1][1], keep=len(passes) > 1)
+        cache = self.new_cache(len(values), values.shape[1] + horizon - passes[-1][1], keep=len(passes) > 1)
         cache.begin(values.shape[1], lengths)
         made: list[Tensor] = []
         for head, taken in passes:
@@ -263,7 +263,7 @@ class TimeMoE(nn.Module):
             made.append(self.lm_heads[head](hidden[:, 0])[:, :taken])
         return torch.cat(made, 1)
 
-    def cache(self, series: int, steps: int, keep: bool = True) -> KVCache:
+    def new_cache(self, series: int, steps: int, keep: bool = True) -> KVCache:
         """An empty cache for a rollout of `steps` in all; one that keeps nothing serves a single pass."""
         config = self.config
         layers = config.depth if keep else 0
@@ -296,5 +296,5 @@ class TimeMoE(nn.Module):
         return normalise(x, self.model.norm)
 
     def bytes_per_series(self, context: int, horizon: int) -> int:
-        """A share of memory by which the caller makes batches of TOKENS_AT_ONCE, which `predict` divides anyway."""
-        return HOST_MEMORY // TOKENS_AT_ONCE * min(context, self.max_context) + 16 * horizon
+        """A share of memory by which the caller makes batches of what `predict` computes together on a processor."""
+        return 2**13 * min(context, self.max_context) + 16 * horizon

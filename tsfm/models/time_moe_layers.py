@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # B series, N steps, D width, A heads, W width of a head, T tokens (B * N), E experts, K experts a token, F their width.
 
-ROWS = 1024  # tokens that a dense expert computes at a time, so that what lies between stays in the cache
 IN_FLOAT32 = ("norm.weight", "ffn_layer.gate.weight", "shared_expert_gate.weight")
 
 
@@ -146,8 +145,8 @@ class DenseExpert(nn.Module):
     def infer(self, x: Tensor) -> Tensor:
         """The same a few rows at a time; x (T, D) in any float type, products in that of the weights."""
         kind = self.gate_proj.weight.dtype
-        out = x.new_empty(x.shape, dtype=kind)
-        for rows, into in zip(x.split(ROWS), out.split(ROWS), strict=True):
+        out, size = x.new_empty(x.shape, dtype=kind), kernels.rows_at_once(x.device)
+        for rows, into in zip(x.split(size), out.split(size), strict=True):
             rows = rows.to(kind)
             hidden = F.silu(self.gate_proj(rows), inplace=True).mul_(self.up_proj(rows))
             torch.mm(hidden, self.down_proj.weight.t(), out=into)
@@ -179,9 +178,8 @@ class SparseLayer(nn.Module):
         index, weight, logits, counts = kernels.route(x, self.gate.weight, self.top_k, renormalise=False)
         record(index, weight)
         shared = torch.sigmoid(self.shared_expert_gate(x)) * self.shared_expert(x)
-        kind = shared.dtype
-        up, down = self.experts.up.to(kind), self.experts.down.to(kind)
-        mixed = kernels.expert_mlp(x.to(kind), up, down, index, weight, counts=counts)
+        rows, up, down = (part.to(shared.dtype) for part in (x, self.experts.up, self.experts.down))
+        mixed = kernels.expert_mlp(rows, up, down, index, weight, counts=counts)
         return mixed + shared, Routing(logits, index, weight)
 
     def infer(self, x: Tensor) -> Tensor:
@@ -263,6 +261,14 @@ def schedule(horizons: Sequence[int], steps: int) -> list[tuple[int, int]]:
         found.append((head, min(horizons[head], steps)))
         steps -= found[-1][1]
     return found
+
+
+def initialise(module: nn.Module, std: float) -> None:
+    """Draw the weight of a linear layer as published; leave other modules as they are."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=std)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def in_precision(layer: nn.Module, dtype: torch.dtype) -> Layer:

@@ -108,3 +108,11 @@ def standard(values: Tensor, counted: Tensor, spare: int = 1) -> tuple[Tensor, T
     square = torch.where(counted, values - mean, 0.0).square().sum(1, keepdim=True)
     deviation = (square / (count - spare).clamp(min=1)).sqrt()
     return mean, torch.where(deviation > 0, deviation, 1.0)
+
+
+def standardised(values: Tensor, observed: Tensor) -> tuple[Windows, Tensor, Tensor]:
+    """Contexts (B, C) in units of their own, float32 from column 0 on, with their means and deviations (B, 1)."""
+    values = torch.where(observed, values, 0.0).double()
+    mean, deviation = standard(values, observed)
+    windows = windows_of((values - mean) / deviation, observed)
+    return windows._replace(values=windows.values.float()), mean, deviation
