@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tsfm.batching import Context, stack
+from tsfm.conformal import CUTOFFS
 from tsfm.data.adapters import to_panel
 from tsfm.forecaster import Forecaster, crop_panel
 from tsfm.inference import bytes_per_series, knots_for, longest_context, plan_batches, predict
@@ -54,13 +55,15 @@ def estimate(
 ) -> Estimate:
     """Say how long a forecast will take and how much memory, from timing up to 16 series of the longest bucket.
 
-    The arguments are those of `tsfm.forecast`. Time is taken to grow with the number of padded steps.
+    The arguments are those of `tsfm.forecast`. Time is taken to grow with the number of padded steps. The intervals of
+    a model of points take a backtest, which counts as `conformal.CUTOFFS` forecasts more.
     """
     forecaster = forecaster_of(model, device, precision)
     asked = None if horizon is None else check_horizon(horizon)
-    longest = longest_context(forecaster.model, check_optional(context, "context", "context=512"))
+    context = check_optional(context, "context", "context=512")
     panel = to_panel(data, id=id, time=time, target=target, freq=freq, errors=errors)
     steps = panel.default_horizon() if asked is None else asked
+    longest = longest_context(forecaster.model, context, steps)
     panel, contexts, _ = crop_panel(panel, longest, errors)
     moving = [position for position, one in enumerate(contexts) if one.constant is None]
     lengths = [len(contexts[position].values) for position in moving]
@@ -76,7 +79,8 @@ def estimate(
     )
     per_step = seconds / (len(chosen) * length)
     largest = max(len(rows) * bytes_per_series(forecaster.model, padded, steps) for padded, rows in batches)
-    return Estimate(per_step * int(plan.lengths.sum()), (largest + results) / 1e6, len(panel), len(batches))
+    times = 1 + CUTOFFS * bool(getattr(forecaster.model, "point_only", False))
+    return Estimate(times * per_step * int(plan.lengths.sum()), (largest + results) / 1e6, len(panel), len(batches))
 
 
 def seconds_for(forecaster: Forecaster, contexts: list[Context], length: int, season: list[int], horizon: int) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tsfm.checkpoints import embedded
+from tsfm.official import official_models
 from tsfm.training.card import geometric_mean, model_card
 
 CARD = {
@@ -59,11 +60,23 @@ def test_the_mean_is_geometric_and_leaves_out_what_could_not_be_measured():
     assert geometric_mean(rows, "x") == pytest.approx(4)
 
 
-@pytest.mark.parametrize("name", sorted(embedded()))
-def test_the_committed_card_is_what_its_numbers_give(name, checkout: Path):
+@pytest.fixture
+def cards(checkout: Path):
     spec = importlib.util.spec_from_file_location("cards", checkout / "evaluation" / "cards.py")
     assert spec is not None
     assert spec.loader is not None
     cards = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cards)
+    return cards
+
+
+@pytest.mark.parametrize("name", sorted(embedded()))
+def test_the_committed_card_is_what_its_numbers_give(name, cards, checkout: Path):
     assert (checkout / "model_cards" / f"{name}.md").read_text() == cards.card_of(name), "run evaluation/cards.py"
+
+
+@pytest.mark.parametrize("one", official_models(), ids=lambda one: one.name)
+def test_the_committed_card_of_a_published_model_is_what_is_known_of_it(one, cards, checkout: Path):
+    text = (checkout / "model_cards" / f"{one.name}.md").read_text()
+    assert text == cards.published_card_of(one), "run evaluation/cards.py"
+    assert one.hub in text and one.licence in text and "No score was measured" in text

@@ -104,6 +104,8 @@ def show(result: "Forecast", console: "Console") -> None:
     say(f"model    {provenance.model}, context {provenance.context:,}, {provenance.precision}")
     if chosen:
         say(f"chosen   {chosen}")
+    for note in provenance.notes:
+        say(f"note     {note}")
     for warning in provenance.warnings:
         say(f"warning  {warning}", style="yellow")
     for series_id, reason in result.skipped.items():

@@ -305,7 +305,7 @@ def describe() -> list[tuple[str, str, str]]:
     path, reason = choose_path(device, choose_precision(device))
     return [
         ("device", str(device), "a CUDA device is visible" if device.type == "cuda" else "no CUDA device is visible"),
-        ("precision", precision, why),
+        ("precision", precision, f"{why}; precision='fp32' or 'bf16' (--precision) chooses"),
         ("expert layers", PATHS[path], reason),
         ("threads", str(torch.get_num_threads()), "torch.get_num_threads()"),
     ]
