@@ -14,11 +14,12 @@ from models.moirai_published import (
     stored_tokens,
 )
 
-from tsfm.models.moirai_moe import MoiraiMoE, levels_of_paths, packed_mean
+from tsfm.models.moirai_moe import MoiraiMoE
 from tsfm.models.moirai_moe_files import write_tensors
 from tsfm.models.moirai_moe_layers import farthest
+from tsfm.models.moirai_moe_losses import packed_mean
 from tsfm.models.moirai_moe_tokens import Layout, Tokens
-from tsfm.nn.mixture import Mixture, pooled_quantiles
+from tsfm.nn.mixture import Mixture, levels_of_paths, pooled_quantiles
 from tsfm.nn.moe import recorded_routes
 
 

@@ -14,10 +14,11 @@ import tsfm
 from tsfm import Forecaster
 from tsfm.batch import Batch
 from tsfm.errors import DataError
-from tsfm.models.moirai_moe import PRESETS, MoiraiMoE, levels_of_paths
+from tsfm.models.moirai_moe import PRESETS, MoiraiMoE
 from tsfm.models.moirai_moe_files import read_config, write_config, write_tensors
 from tsfm.models.moirai_moe_layers import PatchIn, farthest
 from tsfm.models.moirai_moe_tokens import Layout, Tokens, causal_mean
+from tsfm.nn.mixture import levels_of_paths
 
 WAVES = 20 + 5 * np.sin(np.arange(100) / 4) + np.random.default_rng(0).normal(size=100)
 
@@ -222,3 +223,39 @@ def test_covariates_of_words_are_left_out_and_said_so(forecaster, io):
         past.drop(columns="weather"), 24, target=["a", "b"], future=later, time="when", clip=None
     )
     np.testing.assert_array_equal(made.median["a"], plain.median["a"])
+
+
+def windows() -> tuple[torch.Tensor, torch.Tensor]:
+    """Training windows with gaps, one short and one that holds too little."""
+    chance = torch.Generator().manual_seed(0)
+    values = torch.sin(torch.arange(160) / 4) * torch.rand(6, 1, generator=chance)
+    values = values + 0.1 * torch.randn(6, 160, generator=chance)
+    observed = torch.rand(6, 160, generator=chance) < 0.9
+    observed[0, :60], observed[1, :157] = False, False
+    return values, observed
+
+
+def test_pretraining_counts_what_comes_after_the_first_three_tenths_of_a_window(model):
+    values, observed = windows()
+    with torch.no_grad():
+        whole = model.window_loss(values, observed)
+        torch.testing.assert_close(model.window_loss(values[[0, 2, 3, 4, 5]], observed[[0, 2, 3, 4, 5]]), whole)
+        hidden = torch.where(observed, values, 1e6)
+        assert model.window_loss(hidden, observed) == whole
+        later = values.clone()
+        later[:, 48:] *= 1.5
+        assert model.window_loss(later, observed) != whole
+
+
+def test_a_few_steps_of_pretraining_lower_the_loss():
+    torch.manual_seed(0)
+    made = MoiraiMoE(PRESETS["tiny"])
+    optimizer = torch.optim.AdamW(made.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(6):
+        loss = made.window_loss(*windows())
+        losses.append(float(loss.detach()))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < losses[0] - 0.1

@@ -7,16 +7,16 @@ its tokens, and by attention everything else. What is saved instead, with the sa
 all paths, patches that cannot be seen yet are left out, and the last layer computes the asked tokens alone.
 
 Quantiles need no samples. Of the first patch they are those of the mixture itself (tsfm/nn/mixture.py). For later
-ones a few paths of a fixed Latin hypercube (`levels_of_paths`) are continued, and the quantiles are those of the even
+ones a few paths of a fixed Latin hypercube are continued, and the quantiles are those of the even
 mixture of all paths' mixtures: a forecast again is the same forecast, whatever the company.
 
-Parameters and config bear the official names; only the experts are stacked (tsfm/models/moirai_moe_files.py).
+Parameters bear the official names, but for the experts, which are stacked (tsfm/models/moirai_moe_files.py).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,23 +25,25 @@ from torch.nn import functional as F
 from tsfm.batch import Batch
 from tsfm.models.decoder_block import in_precision
 from tsfm.models.moirai_moe_layers import Encoder, MixtureProjection, PatchIn, Seen
-from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, causal_mean, tokens
-from tsfm.nn.mixture import Mixture, pooled_quantiles, read_mixture
+from tsfm.models.moirai_moe_losses import order_of_deviation, packed_mean
+from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, causal_mean, left_padded, patches, tokens
+from tsfm.nn.mixture import Mixture, levels_of_paths, pooled_quantiles, read_mixture
 from tsfm.registry import register
 
 # B series, V targets, C context steps, H horizon, N tokens, M asked tokens, P patch length, S paths, Q quantile levels.
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SCALED_SHARE = 0.3  # of a training window gives its mean and deviation (Liu et al. 2024)
 Choice = Callable[[Mixture, int], Tensor]
 
 
 @dataclass(frozen=True)
 class MoiraiMoEConfig:
-    d_model: int = 384
-    d_ff: int = 512
-    num_layers: int = 6
+    width: int = 384
+    expert_width: int = 512
+    depth: int = 6
     patch_sizes: tuple[int, ...] = (16,)
-    max_seq_len: int = 512
+    max_tokens: int = 512  # of the published training; longer rows are read too
     experts: int = 32
     top_k: int = 2
     patch: int = 16  # the one of patch_sizes to forecast with
@@ -51,18 +53,13 @@ class MoiraiMoEConfig:
     @property
     def heads(self) -> int:
         """Of 64 channels each."""
-        return self.d_model // 64
-
-    @property
-    def width(self) -> int:
-        """Channels of a token."""
-        return self.d_model
+        return self.width // 64
 
 
 PRESETS = {
     "small": MoiraiMoEConfig(),
-    "base": MoiraiMoEConfig(d_model=768, d_ff=1024, num_layers=12),
-    "tiny": MoiraiMoEConfig(d_model=64, d_ff=32, num_layers=2, experts=8, paths=8),
+    "base": MoiraiMoEConfig(width=768, expert_width=1024, depth=12),
+    "tiny": MoiraiMoEConfig(width=64, expert_width=32, depth=2, experts=8, paths=8),
 }
 
 
@@ -98,11 +95,11 @@ class MoiraiMoE(nn.Module):
         self._copies: list[nn.Module] = []  # a plain list, so that they are no part of the state
         self._copied_from: list[tuple[int, int]] = []
         self.size = config.patch_sizes.index(config.patch)
-        self.in_proj = PatchIn(config.patch_sizes, config.d_model)
-        self.res_proj = PatchIn(config.patch_sizes, config.d_model)
-        self.feat_proj = PatchIn([config.d_model] * len(config.patch_sizes), config.d_model)
+        self.in_proj = PatchIn(config.patch_sizes, config.width)
+        self.res_proj = PatchIn(config.patch_sizes, config.width)
+        self.feat_proj = PatchIn([config.width] * len(config.patch_sizes), config.width)
         self.encoder = Encoder(config)
-        self.param_proj = MixtureProjection(config.d_model, config.patch_sizes)
+        self.param_proj = MixtureProjection(config.width, config.patch_sizes)
 
     @property
     def patch(self) -> int:
@@ -113,6 +110,11 @@ class MoiraiMoE(nn.Module):
     def max_context(self) -> int:
         """Longest context used, in steps."""
         return self.config.max_context
+
+    @staticmethod
+    def run_settings(config: MoiraiMoEConfig) -> dict[str, Any]:
+        """What pretraining begins with: the published rate and decay, at a rate for the width, 32,768 points a step."""
+        return {"windows": {"tokens": 1024}, "other_rate": 1e-3 * 384 / config.width, "weight_decay": 0.1}
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products of `predict` (float32 or bfloat16)."""
@@ -138,7 +140,7 @@ class MoiraiMoE(nn.Module):
             sample, time, variate = ids
         hidden = self.feat_proj(F.silu(self.in_proj(values, self.size)), self.size)
         x = self.res_proj(values, self.size) + hidden
-        seen = Seen(sample, time, variate, self.config.d_model // self.config.heads // 2, variates, asked)
+        seen = Seen(sample, time, variate, self.config.width // self.config.heads // 2, variates, asked)
         x = self.encoder(x, seen, self._layers())
         return read_mixture(self.param_proj(x, self.size), loc[:, asked], scale[:, asked])
 
@@ -215,20 +217,53 @@ class MoiraiMoE(nn.Module):
         Series are brought to a deviation of the order of 1 first, where what the scaler adds to it hardly counts.
         """
         unit = order_of_deviation(batch.values, batch.observed)
-        batch, target = replace(batch, values=batch.values / unit), target / unit
-        steps = target.shape[1]
-        short = -steps % self.patch
-        target, counted = F.pad(torch.where(counted, target, 0.0), (0, short)), F.pad(counted, (0, short))
+        short = -target.shape[1] % self.patch
+        target, counted = F.pad(torch.where(counted, target / unit, 0.0), (0, short)), F.pad(counted, (0, short))
+        return self._likelihood(replace(batch, values=batch.values / unit), target, counted, None)
+
+    def window_loss(self, values: Tensor, observed: Tensor) -> Tensor:
+        """What pretraining lowers: the loss of all patches of windows (B, L) but the first three tenths of each.
+
+        Those give the mean and the deviation, as published; windows in which they hold too little are not counted.
+        """
+        unit = order_of_deviation(values, observed)
+        values = torch.where(observed, values / unit, 0.0)
+        there = observed.unflatten(1, (-1, self.patch))
+        first = there.any(-1).long().argmax(1, keepdim=True)
+        known = first + ((there.shape[1] - first) * SCALED_SHARE).ceil().long()
+        unknown = torch.arange(there.shape[1], device=values.device) >= known  # (B, N)
+        enough = (there.sum(-1) * ~unknown).sum(1, keepdim=True) >= self.patch // 2
+        seen, after = observed[:, : -self.patch], (observed & enough)[:, -self.patch :]
+        batch = Batch(values[:, : -self.patch], seen, torch.ones(len(values), dtype=torch.int64, device=values.device))
+        return self._likelihood(batch, values[:, -self.patch :], after, (unknown, enough))
+
+    def _likelihood(
+        self, batch: Batch, target: Tensor, counted: Tensor, within: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """The loss of whole patches (B, H) after a batch, and of those of its context that are to be forecast too.
+
+        within  which patches are (B, N), context and horizon, and which rows count (B, 1)
+        """
         observed = torch.cat([batch.observed, counted], 1)
         values = causal_mean(torch.cat([torch.where(batch.observed, batch.values, 0.0), target], 1), observed)
-        given, layout = self.tokens(batch, steps)
-        after = values[:, -target.shape[1] :].unflatten(1, (-1, self.patch))
-        known = counted.unflatten(1, (-1, self.patch))
-        columns = torch.stack([layout.of_targets(step)[0] for step in range(-1, layout.horizon)]).to(values.device)
-        given = replace(given, target=given.target.index_copy(1, columns[1:], after))
-        mixture = self(given, None, columns[:-1], layout.variates)
-        each = -mixture.scaled_log_prob((after - mixture.loc) / mixture.scale)
-        return packed_mean(each, known, torch.zeros_like(given.sample[:, columns[1:]]), given.variate[:, columns[1:]])
+        given, layout = self.tokens(batch, target.shape[1])
+        after = [layout.of_targets(step)[:1] for step in range(layout.horizon)]
+        own = torch.cat([torch.arange(layout.context), *after]).to(values.device)  # tokens of the series itself
+        given = replace(
+            given, target=given.target.index_copy(1, own, patches(left_padded(values, self.patch), self.patch))
+        )
+        start = layout.context - 1
+        if within is not None:
+            start, unknown = 0, within[0] & within[1]
+            given = replace(given, predicted=given.predicted.index_copy(1, own, within[0]))
+        mixture = self(given, None, own[start:-1], layout.variates)
+        wanted, known = given.target[:, own[start + 1 :]], patches(left_padded(observed, self.patch), self.patch)
+        known = known[:, start + 1 :]
+        if within is not None:
+            known = known & unknown[:, 1:, None]
+        each = -mixture.scaled_log_prob((wanted - mixture.loc) / mixture.scale)
+        same = torch.zeros_like(own[start + 1 :]).expand(len(values), -1)
+        return packed_mean(each, known, same, same)
 
     def tokens(self, batch: Batch, horizon: int) -> tuple[Tokens, Layout]:
         """The tokens of a batch; what is missing is read as the published predictor does.
@@ -255,37 +290,6 @@ class MoiraiMoE(nn.Module):
         patches = -(-horizon // self.patch)
         paths = self.config.paths if patches > 1 else 1
         count = -(-context // self.patch) + patches
-        per_token = 4 * (8 * self.config.d_model + 8 * self.config.d_ff)
+        per_token = 4 * (8 * self.config.width + 8 * self.config.expert_width)
         mixture = 8 * self.patch * len(self.levels) * 60
         return paths * (count * (per_token + 4 * self.config.heads * count) + mixture) + 64 * context
-
-
-def order_of_deviation(values: Tensor, observed: Tensor) -> Tensor:
-    """The power of two (B, 1) next above the standard deviation of each row; 1 where that is 0."""
-    count = observed.sum(1, keepdim=True).clamp(min=1)
-    known = torch.where(observed, values, 0.0).detach()
-    mean = known.sum(1, keepdim=True) / count
-    deviation = (torch.where(observed, known - mean, 0.0).square().sum(1, keepdim=True) / count).sqrt()
-    return torch.ldexp(torch.ones_like(deviation), torch.frexp(deviation).exponent)
-
-
-def levels_of_paths(step: int, targets: int, patch: int, paths: int) -> Tensor:
-    """Levels (V, P, S) at which the paths leave patch `step`: each step's is a permutation of the same even ones.
-
-    A Latin hypercube (McKay et al. 1979) that depends on nothing but these numbers.
-    """
-    even = (torch.arange(paths, dtype=torch.float64) + 0.5) / paths
-    chance = torch.Generator().manual_seed(step)
-    drawn = torch.rand(targets, patch, paths, generator=chance, dtype=torch.float64)
-    return even[drawn.argsort(-1)]
-
-
-def packed_mean(loss: Tensor, counted: Tensor, sample: Tensor, variate: Tensor) -> Tensor:
-    """Mean of `loss` (B, N, P) over what is counted, each variate of each sample of a row weighing alike.
-
-    counted (B, N, P) bool; sample, variate (B, N)
-    """
-    same = (sample[:, :, None] == sample[:, None]) & (variate[:, :, None] == variate[:, None])
-    of_variate = same.to(loss.dtype) @ counted.sum(-1, keepdim=True).to(loss.dtype)  # (B, N, 1)
-    share = torch.where(counted, 1 / of_variate.clamp(min=1), 0.0)
-    return (torch.where(counted, loss, 0.0) * share).sum() / share.sum().clamp(min=1e-6)

@@ -26,6 +26,7 @@ COMPONENTS = (
     "negative_binomial.NegativeBinomial",
     "log_normal.LogNormal",
 )
+KEYS = {"d_model": "width", "d_ff": "expert_width", "num_layers": "depth", "max_seq_len": "max_tokens"}
 PACKAGE = "uni2ts.distribution."
 
 
@@ -38,10 +39,11 @@ def read_config(published: Mapping[str, Any]) -> MoiraiMoEConfig:
             "normal of fixed scale, negative binomial and log-normal"
         )
     try:
-        names = ("d_model", "d_ff", "num_layers", "max_seq_len")
         sizes = tuple(int(size) for size in published["patch_sizes"])
         patch = 16 if 16 in sizes else sizes[0]  # the size that the published predictor takes
-        return MoiraiMoEConfig(**{name: int(published[name]) for name in names}, patch_sizes=sizes, patch=patch)
+        return MoiraiMoEConfig(
+            **{ours: int(published[key]) for key, ours in KEYS.items()}, patch_sizes=sizes, patch=patch
+        )
     except KeyError as error:
         raise DataError(f"config.json has no {error}; copy the folder of the published checkpoint again") from None
 
@@ -52,12 +54,12 @@ def write_config(config: MoiraiMoEConfig) -> dict[str, Any]:
     components[1]["scale"] = FIXED_SCALE
     return {
         "attn_dropout_p": 0.0,
-        "d_ff": config.d_ff,
-        "d_model": config.d_model,
+        "d_ff": config.expert_width,
+        "d_model": config.width,
         "distr_output": {"_target_": f"{PACKAGE}mixture.MixtureOutput", "components": components},
         "dropout_p": 0.0,
-        "max_seq_len": config.max_seq_len,
-        "num_layers": config.num_layers,
+        "max_seq_len": config.max_tokens,
+        "num_layers": config.depth,
         "patch_sizes": list(config.patch_sizes),
         "scaling": True,
     }

@@ -188,10 +188,10 @@ class Block(nn.Module):
 
     def __init__(self, config: "MoiraiMoEConfig"):
         super().__init__()
-        self.self_attn = Attention(config.d_model, config.heads)
-        self.ffn = CentroidExperts(config.d_model, config.d_ff, config.experts, config.top_k)
-        self.norm1 = nn.RMSNorm(config.d_model, eps=EPS)
-        self.norm2 = nn.RMSNorm(config.d_model, eps=EPS)
+        self.self_attn = Attention(config.width, config.heads)
+        self.ffn = CentroidExperts(config.width, config.expert_width, config.experts, config.top_k)
+        self.norm1 = nn.RMSNorm(config.width, eps=EPS)
+        self.norm2 = nn.RMSNorm(config.width, eps=EPS)
 
     def forward(self, x: Tensor, seen: Seen, centroids: Tensor, last: bool = False) -> Tensor:
         """x (B, N, D) float32 -> the same, or (B, M, D) of the asked tokens where `last`."""
@@ -207,9 +207,9 @@ class Encoder(nn.Module):
 
     def __init__(self, config: "MoiraiMoEConfig"):
         super().__init__()
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.norm = nn.RMSNorm(config.d_model, eps=EPS)
-        shape = (config.num_layers, config.experts, config.d_model)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.RMSNorm(config.width, eps=EPS)
+        shape = (config.depth, config.experts, config.width)
         self.register_buffer("centroid", torch.randn(shape).double())
 
     def forward(self, x: Tensor, seen: Seen, layers: Sequence[nn.Module] | None = None) -> Tensor:

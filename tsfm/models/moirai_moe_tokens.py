@@ -165,6 +165,12 @@ def patches(steps: Tensor, patch: int) -> Tensor:
     return cut
 
 
+def left_padded(steps: Tensor, patch: int) -> Tensor:
+    """(B, C) with as many zeros before it as a whole number of patches takes."""
+    padded: Tensor = F.pad(steps, (-steps.shape[1] % patch, 0))
+    return padded
+
+
 def split(block: Block, steps: int) -> list[Block]:
     """What is known ahead, as its past and its future."""
     return [

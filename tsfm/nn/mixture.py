@@ -187,3 +187,14 @@ def _bisect(mixture: Mixture, levels: Tensor) -> Tensor:
         enough = reached >= levels
         left, right = torch.where(enough, left, middle), torch.where(enough, middle, right)
     return centre + unit * FINEST * torch.sinh(right)
+
+
+def levels_of_paths(step: int, targets: int, patch: int, paths: int) -> Tensor:
+    """Levels (V, P, S) at which the paths leave patch `step`: each step's is a permutation of the same even ones.
+
+    A Latin hypercube (McKay et al. 1979) that depends on nothing but these numbers.
+    """
+    even = (torch.arange(paths, dtype=torch.float64) + 0.5) / paths
+    chance = torch.Generator().manual_seed(step)
+    drawn = torch.rand(targets, patch, paths, generator=chance, dtype=torch.float64)
+    return even[drawn.argsort(-1)]
