@@ -1,20 +1,52 @@
 """How a forecast was made, in words: what its provenance says of transforms, and what the user should know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from tsfm.batching import Context
 from tsfm.conformal import Evidence, fewest_steps
 from tsfm.other_variates import reads_covariates
 from tsfm.panel import Panel, told_once
+from tsfm.prediction import Provenance
 from tsfm.views import NAMES
 
 if TYPE_CHECKING:
     from tsfm.forecaster import Forecaster
 
 SHOWN = 10
+
+
+def provenance(
+    forecaster: "Forecaster",
+    panel: Panel,
+    contexts: Sequence[Context],
+    steps: int,
+    horizon: int | None,
+    longest: int | None,
+    clipped: bool,
+    effort: str,
+    context: int | None,
+    asked: Mapping[str, Any],
+    evidence: Evidence | None,
+) -> Provenance:
+    """Where a forecast comes from; its time is still to be told.
+
+    horizon, context, effort, asked   as the user gave them, `asked` the covariates; steps, longest  as they were taken
+    """
+    return Provenance(
+        model=forecaster.name,
+        weight_hash=forecaster.weight_hash,
+        context=max((len(one.values) for one in contexts), default=0),
+        transforms=transforms(forecaster, panel, longest, clipped, effort),
+        defaults={} if horizon is not None else {"horizon": steps},
+        warnings=warnings(forecaster, panel, steps, asked, effort, context),
+        notes=notes(forecaster, evidence),
+        precision=forecaster.precision,
+        device=str(forecaster.device),
+    )
 
 
 def has_views(forecaster: "Forecaster", effort: str) -> bool:

@@ -30,11 +30,11 @@ from tsfm.options import (
     check_levels,
     check_optional,
     check_size,
-    whole_number,
+    check_ways,
 )
 from tsfm.other_variates import past_names, reads_covariates, unread, with_others
 from tsfm.panel import Panel
-from tsfm.prediction import Forecast, Provenance
+from tsfm.prediction import Forecast
 from tsfm.views import averaged_quantiles
 
 if TYPE_CHECKING:
@@ -108,13 +108,7 @@ class Forecaster:
         began = clock.perf_counter()
         horizon = None if horizon is None else check_horizon(horizon)
         levels = check_levels(quantile_levels)
-        check_optional(batch_size, "batch_size", "batch_size=64")
-        check_choice(effort, "effort", ("fast", "best"))
-        check_choice(clip, "clip", ("auto", None))
-        check_choice(errors, "errors", ("raise", "skip"))
-        check_choice(progress, "progress", (True, False, None))
-        check_choice(jointly, "jointly", (True, False))
-        whole_number(seed, "seed", 0, "seed=0")
+        check_ways(batch_size, effort, clip, errors, progress, jointly, seed)
         made_for = self.card.get("fine_tuned", {})
         context = made_for.get("context") if context is None else context
         context = check_optional(context, "context", "context=512")
@@ -145,16 +139,8 @@ class Forecaster:
             values = self.head.applied(panel, values, knots)
         clipped = [clip == "auto" and never_negative(series) for series in panel.values]
         asked = {"past": past, "future": future, "static": static, "jointly": jointly or None}
-        provenance = Provenance(
-            model=self.name,
-            weight_hash=self.weight_hash,
-            context=max((len(one.values) for one in contexts), default=0),
-            transforms=account.transforms(self, panel, longest, any(clipped), effort),
-            defaults={} if horizon is not None else {"horizon": steps},
-            warnings=account.warnings(self, panel, steps, asked, effort, context),
-            notes=account.notes(self, evidence),
-            precision=self.precision,
-            device=str(self.device),
+        provenance = account.provenance(
+            self, panel, contexts, steps, horizon, longest, any(clipped), effort, context, asked, evidence
         )
         points = account.points(panel, steps, evidence)
         made = Forecast(panel, steps, knots, values, levels, clipped, provenance, skipped, points)

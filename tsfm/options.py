@@ -58,3 +58,14 @@ def check_choice(value: Any, name: str, choices: Sequence[Any]) -> Any:
     if any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
         return value
     raise UnknownName(f"{name}={value!r} is not known; give one of {', '.join(map(repr, choices))}")
+
+
+def check_ways(batch_size: Any, effort: Any, clip: Any, errors: Any, progress: Any, jointly: Any, seed: Any) -> None:
+    """Raise `DataError` or `UnknownName` where a way to forecast is asked for that there is not."""
+    check_optional(batch_size, "batch_size", "batch_size=64")
+    check_choice(effort, "effort", ("fast", "best"))
+    check_choice(clip, "clip", ("auto", None))
+    check_choice(errors, "errors", ("raise", "skip"))
+    check_choice(progress, "progress", (True, False, None))
+    check_choice(jointly, "jointly", (True, False))
+    whole_number(seed, "seed", 0, "seed=0")
