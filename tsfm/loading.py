@@ -84,15 +84,13 @@ def forecast(
     horizon          steps ahead; None chooses by frequency and says so in the provenance
     model            a name (`tsfm.list_models()`), a checkpoint folder, or what `tsfm.load` returned
     quantile_levels  inside (0, 1); `.quantile(any)` works afterwards too
-    past             columns of the data that are known up to now, for models that use them
-    future, static   known future values and constant attributes, for models that use them
+    past, future, static  columns known up to now, values known ahead, constants: for models that use them
     jointly          True forecasts the series as variates of one, by models that do; each then depends on the others
     id, time, target names of the columns of a long frame, where they are not found by themselves
-    freq             frequency as pandas names it, where it cannot be seen from the time stamps
+    freq             frequency as pandas names it, where stamps do not show it
     context          the most steps of history to read; None: as many as the model can
     batch_size       series at a time; None goes by memory. Never changes a forecast
-    device           "auto", or as torch names devices
-    precision        "auto", "fp32" or "bf16"
+    device, precision  "auto", or as torch names devices; "auto", "fp32" or "bf16"
     effort           "best" takes two to three times as long to average the forecasts of several views of each series
                      (tsfm/views.py); the provenance says where a model has nothing more to give than in "fast"
     clip             "auto": nothing below zero where all the history is >= 0; None: as the model says
