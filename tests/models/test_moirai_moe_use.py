@@ -66,11 +66,14 @@ def test_a_config_that_is_not_this_model_is_refused_in_words(change):
 
 
 def test_published_sizes_are_presets():
-    sizes = {}
+    sizes, active = {}, {}
     for name in ("small", "base"):
         with torch.device("meta"):
-            sizes[name] = sum(weight.numel() for weight in MoiraiMoE(PRESETS[name]).parameters())
+            made = MoiraiMoE(PRESETS[name])
+        sizes[name] = sum(weight.numel() for weight in made.parameters())
+        active[name] = round(made.active_parameters, -6)
     assert sizes == {"small": 117_025_800, "base": 935_066_592}
+    assert active == {"small": 11_000_000, "base": 86_000_000}
 
 
 @torch.no_grad()

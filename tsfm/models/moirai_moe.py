@@ -94,7 +94,7 @@ class MoiraiMoE(nn.Module):
         self.precision = torch.float32
         self._copies: list[nn.Module] = []  # a plain list, so that they are no part of the state
         self._copied_from: list[tuple[int, int]] = []
-        self.size = config.patch_sizes.index(config.patch)
+        self.patch_index = config.patch_sizes.index(config.patch)
         self.in_proj = PatchIn(config.patch_sizes, config.width)
         self.res_proj = PatchIn(config.patch_sizes, config.width)
         self.feat_proj = PatchIn([config.width] * len(config.patch_sizes), config.width)
@@ -110,6 +110,12 @@ class MoiraiMoE(nn.Module):
     def max_context(self) -> int:
         """Longest context used, in steps."""
         return self.config.max_context
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token meets."""
+        config, size = self.config, sum(weight.numel() for weight in self.parameters())
+        return size - config.depth * (config.experts - config.top_k) * 3 * config.expert_width * config.width
 
     @staticmethod
     def run_settings(config: MoiraiMoEConfig) -> dict[str, Any]:
@@ -135,14 +141,12 @@ class MoiraiMoE(nn.Module):
         ids = (given.sample, given.time, given.variate)
         if columns is not None:
             values, loc, scale = (part.index_select(1, columns) for part in (values, loc, scale))
-            sample, time, variate = (part.index_select(1, columns) for part in ids)
-        else:
-            sample, time, variate = ids
-        hidden = self.feat_proj(F.silu(self.in_proj(values, self.size)), self.size)
-        x = self.res_proj(values, self.size) + hidden
-        seen = Seen(sample, time, variate, self.config.width // self.config.heads // 2, variates, asked)
+            ids = (ids[0].index_select(1, columns), ids[1].index_select(1, columns), ids[2].index_select(1, columns))
+        hidden = self.feat_proj(F.silu(self.in_proj(values, self.patch_index)), self.patch_index)
+        x = self.res_proj(values, self.patch_index) + hidden
+        seen = Seen(*ids, self.config.width // self.config.heads // 2, variates, asked)
         x = self.encoder(x, seen, self._layers())
-        return read_mixture(self.param_proj(x, self.size), loc[:, asked], scale[:, asked])
+        return read_mixture(self.param_proj(x, self.patch_index), loc[:, asked], scale[:, asked])
 
     def _layers(self) -> Sequence[nn.Module]:
         """The layers in the precision of `predict`: copies of them, made anew once a weight has changed."""
