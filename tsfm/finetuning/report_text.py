@@ -10,9 +10,9 @@ from tsfm.prediction import count
 
 Report = Mapping[str, Any]
 
-HEADS = ("model", "trained", "selection", "report", "saves", "MASE", "CRPS", "in 80 %", "s")
+HEADS = ("model", "trained", "select", "report", "saves", "MASE", "CRPS", "in 80 %", "s")
 LEGEND = (
-    "trained: numbers changed. selection, report: loss on the windows that chose the winner, and on those that had no "
+    "trained: numbers changed. select, report: loss on the windows that chose the winner, and on those that had no "
     "part in anything: the mean pinball loss of the deciles, doubled, in units of the seasonal error of the history. "
     "The rest is of the report windows; saves: of the zero-shot loss; s: seconds of the training, of fitting the "
     "covariates, or else of forecasting. *: kept; blind: the same correction without covariates."

@@ -26,7 +26,7 @@ from tsfm.panel import Floats, Panel
 LEVELS = metrics.LEVELS
 FEW = 8  # windows, or dates: below that, a mean tells little
 MARGIN = 0.005  # of the loss that must be saved, to be worth a change
-SURE = 2.0  # standard errors of the difference between two models
+SURE, SURER = 2.0, 3.0  # standard errors of the difference between two models, over dates and over series alone
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,14 @@ class Gain:
              else over windows. Relative, between -1 and 1, because a few wild windows would drown all others
     dates    on how many it was judged
     windows  how many it was judged on
-    steady   whether it is better on the dates of most windows, and, where windows are few, in every window
+    always   whether it is better in every window
     """
 
     saved: float
     errors: float
     dates: int
     windows: int
-    steady: bool
+    always: bool
 
     @property
     def evidence(self) -> str:
@@ -133,18 +133,15 @@ def gain(candidate: Scored, champion: Scored) -> Gain:
     before, after = champion.loss[told], candidate.loss[told]
     relative = np.divide(before - after, before + after, out=np.zeros_like(before), where=before + after > 0)
     owner = np.unique(champion.date[told], return_inverse=True)[1]
-    by_date = np.bincount(owner, before - after)
-    mean, windows, dates = float(relative.mean()), len(relative), len(by_date)
+    mean, windows, dates = float(relative.mean()), len(relative), int(owner.max()) + 1
     if dates >= FEW:
         apart = np.bincount(owner, relative - mean)
         error = float(np.sqrt(dates / (dates - 1) * (apart**2).sum()) / windows)
     else:
         error = float(relative.std(ddof=1) / np.sqrt(windows)) if windows > 1 else 0.0
-    agreeing = float((by_date > 0)[owner].mean())
-    steady = agreeing > 0.5 if windows >= FEW else bool((before > after).all())
     errors = mean / error if error > 0 else float(np.sign(mean) * np.inf if mean else 0.0)
     saved = 1 - float(after.mean() / before.mean()) if before.mean() > 0 else 0.0
-    return Gain(saved, errors, dates, windows, steady)
+    return Gain(saved, errors, dates, windows, bool((before > after).all()))
 
 
 @dataclass(frozen=True)
@@ -162,21 +159,21 @@ def guard(
 
     first  who stands if nobody is better: the zero-shot model
 
-    Clearly better saves half a per cent of the loss on the selection windows and is no worse on the stopping ones. With
-    eight dates that has to be two standard errors; with fewer dates those of most windows must agree too, in both
-    blocks; with fewer windows than eight, every window. So whoever is returned is never worse than `first` on the
-    selection windows.
+    Clearly better saves half a per cent of the loss on the selection windows, and as much on the stopping ones. With
+    eight dates that has to be two standard errors; with fewer dates three, because errors over series do not know what
+    happened to all of them at once; with fewer windows than eight, every window of both blocks. So whoever is returned
+    is never worse than `first` on the selection windows.
     """
     champion, reasons = first, {}
     for name in challengers:
         now, before = gain(selection[name], selection[champion]), gain(stopping[name], stopping[champion])
-        sure = now.errors >= SURE if now.windows >= FEW else True
-        agreed = now.dates >= FEW or (now.steady and before.steady)
-        if now.saved >= MARGIN and before.saved > 0 and sure and agreed:
+        enough = SURE if now.dates >= FEW else SURER
+        sure = now.errors >= enough if now.windows >= FEW else now.always and before.always
+        if min(now.saved, before.saved) >= MARGIN and sure:
             reasons[champion] = f"{name} is {now.saved:.1%} better on the selection windows"
             champion = name
         elif now.saved > 0:
-            doubt = now.evidence if before.saved > 0 else "it is worse on the stopping windows"
+            doubt = now.evidence if before.saved >= MARGIN else "not so on the stopping windows"
             reasons[name] = (
                 f"{now.saved:.1%} better than {champion} on the selection windows, and not clearly ({doubt})"
             )
