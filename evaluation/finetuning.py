@@ -73,7 +73,7 @@ def measure(task: Task, panel: Panel, method: str, seconds: float, seed: int) ->
 
 
 def gain(row: dict[str, str], block: str) -> float:
-    """Logarithm of how much smaller the loss of the tuned model, or of what the guard kept, is than the zero-shot one."""
+    """Logarithm of how much smaller the loss of the tuned model, or of what was kept, is than the zero-shot one."""
     return math.log(float(row[f"zero_shot_{block}"]) / float(row[f"tuned_{block}"]))
 
 
