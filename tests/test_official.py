@@ -152,3 +152,14 @@ def test_weights_are_held_and_not_drawn_first(folder):
     model, _ = official.read_official(folder)
     assert isinstance(model, TimeMoE)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_filled_gaps_and_the_steps_that_a_horizon_takes_from_the_context_are_told(folder):
+    loaded, series = tsfm.load(folder, device="cpu", precision="fp32"), np.random.default_rng(1).normal(size=4200)
+    told = loaded.forecast(list(series), 96, quantile_levels=0.5).provenance
+    assert told.context == 4000
+    assert "history cut to its last 4000 steps" in told.transforms
+    assert not any("straight lines" in transform for transform in told.transforms)
+    series[-10] = np.nan
+    told = loaded.forecast(list(series[-50:]), 4, quantile_levels=0.5).provenance
+    assert "missing steps inside filled by straight lines" in told.transforms
