@@ -1,7 +1,7 @@
 """One course of fine-tuning: steps of AdamW on a person's windows, early stopping, and a rate that makes itself safe.
 
 The weights that are judged are a running mean of those that are trained. Every `EVERY` steps they forecast the stopping
-windows; where two looks in a row bring nothing, the course goes back to its best weights and takes a smaller rate, and
+windows; where three looks in a row bring nothing, the course goes back to its best weights and takes a smaller rate, and
 after `LOWERINGS` of that it is over. So a rate that is too high costs time and no accuracy. At the end the change is
 tried at fractions of its size as well (Wortsman et al. 2022, WiSE-FT), because a little of a change that overfits may
 still be good.
@@ -35,7 +35,7 @@ from tsfm.training.checkpoint import load_state, save_state, under_prefix
 # N windows.
 
 EVERY = 20  # steps from one look at the stopping windows to the next
-PATIENCE, LOWERINGS, LOWERED = 2, 2, 0.25
+PATIENCE, LOWERINGS, LOWERED = 3, 2, 0.25
 WARMUP = 10
 MEMORY = 0.9  # of the running mean of the weights, from one step to the next
 LARGEST_GRADIENT = 1.0
