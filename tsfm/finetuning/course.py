@@ -35,8 +35,8 @@ from tsfm.training.checkpoint import load_state, save_state, under_prefix
 # N windows.
 
 EVERY = 20  # steps from one look at the stopping windows to the next
-PATIENCE, LOWERINGS, LOWERED = 3, 2, 0.25
-WARMUP = 10
+PATIENCE, LOWERINGS, LOWERED = 3, 3, 0.5
+WARMUP = 20
 MEMORY = 0.9  # of the running mean of the weights, from one step to the next
 LARGEST_GRADIENT = 1.0
 FRACTIONS = (0.25, 0.5, 0.75)
@@ -71,6 +71,7 @@ class Course:
     looks      every look; the first is the model as it came
     best       mean loss on the stopping windows of the best weights
     fraction   of the change that is kept
+    begun      the step from which the rate last rose from nothing
     ended      why: "steps", "patience", "time", "interrupted"
     """
 
@@ -83,6 +84,7 @@ class Course:
     rate: float = 0.0
     misses: int = 0
     lowered: int = 0
+    begun: int = 0
     seconds: float = 0.0
     ended: str = ""
 
@@ -140,7 +142,7 @@ class Tuning:
     def train_step(self) -> None:
         """One step of AdamW, and of the running mean of the weights."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.course.rate * min(1.0, (self.step + 1) / WARMUP)
+            group["lr"] = self.course.rate * min(1.0, (self.step + 1 - self.course.begun) / WARMUP)
         lesson = self.drawing.draw(self.step, self.base.device)
         loss: Tensor = self.model.loss(lesson.batch, lesson.target, lesson.counted)
         loss.backward()
@@ -171,6 +173,7 @@ class Tuning:
             course.ended = "patience"
             return
         course.lowered, course.misses, course.rate = course.lowered + 1, 0, course.rate * LOWERED
+        course.begun = self.step
         put(self.weights, self.best)
         self.mean = [weight.clone() for weight in self.best]
         self.optimizer.state.clear()
