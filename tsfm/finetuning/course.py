@@ -1,10 +1,10 @@
 """One course of fine-tuning: steps of AdamW on a person's windows, early stopping, and a rate that makes itself safe.
 
 The weights that are judged are a running mean of those that are trained. Every `EVERY` steps they forecast the stopping
-windows; where three looks in a row bring nothing, the course goes back to its best weights and takes a smaller rate, and
-after `LOWERINGS` of that it is over. So a rate that is too high costs time and no accuracy. At the end the change is
-tried at fractions of its size as well (Wortsman et al. 2022, WiSE-FT), because a little of a change that overfits may
-still be good.
+windows. Where `PATIENCE` looks in a row bring nothing, the course goes back to its best weights and takes a smaller
+rate, and after `LOWERINGS` of that it is over: a rate that is too high costs time and no accuracy. At the end the
+change is tried at fractions of its size as well (Wortsman et al. 2022, WiSE-FT), because a little of a change that
+overfits may still be good.
 
 A course is a pure function of its plan and the number of steps, so one that was killed and goes on from its last state
 file ends with the same numbers bit for bit, unless time runs out at another step.
