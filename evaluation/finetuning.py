@@ -34,11 +34,9 @@ TASKS = (
     "car_parts/M/short",
     "covid_deaths/D/short",
     "m4_weekly/W/short",
-    "hierarchical_sales/D/short",
+    "hierarchical_sales/W/short",
     "m4_hourly/H/short",
-    "m_dense/H/short",
-    "jena_weather/H/short",
-    "ett1/H/short",
+    "m_dense/D/short",
 )
 
 

@@ -4,7 +4,7 @@ A trainable model says in `PARTS` what its parameters are called, as regular exp
 
     head       the last layers, which read the forecast off
     router     of the experts            experts    the routed ones, (E, out, in)
-    norms      of the layers             matrices   the large dense ones, on which low-rank changes pay
+    norms      of the layers             matrices   on which low-rank changes pay, stacks of experts among them
     layers     names of submodules behind which small adapters are put
 
 A part that a model does not have takes the methods on it away from that model.

@@ -80,7 +80,7 @@ class MoEDecoder(nn.Module):
             "router": r"\.router\.",
             "norms": r"norm",
             "experts": r"\.experts\.(up|down)$",
-            "matrices": r"\.(qkv|out|shared_up|shared_down|hidden|project)\.weight$",
+            "matrices": r"(\.(qkv|out|shared_up|shared_down|hidden|project)|^embed\w*)\.weight$|\.experts\.(up|down)$",
             "layers": r"^blocks\.\d+\.(attention|experts)$",
         }
     )
