@@ -70,5 +70,5 @@ def test_every_published_size_can_be_begun_from_the_command_line():
     assert begun("moe-decoder", "tiny") == RunConfig(DECODER["tiny"])
     with pytest.raises(DataError, match="--preset 2b is not known; presets are tiny, 50m, 200m"):
         begun("time-moe", "2b")
-    with pytest.raises(DataError, match="--model naive cannot be pretrained here; there are .*time-moe"):
+    with pytest.raises(DataError, match=r"--model naive cannot be pretrained here; there are .*time-moe"):
         begun("naive", "tiny")
