@@ -204,7 +204,8 @@ class Run:
         stopping, selection = (
             {name: one.scores[block] for name, one in self.entrants.items()} for block in ("stopping", "selection")
         )
-        return guard(stopping, selection, ZERO_SHOT, [name for name in self.entrants if name != ZERO_SHOT])
+        heads = {name: one.over for name, one in self.entrants.items() if one.over}
+        return guard(stopping, selection, ZERO_SHOT, [name for name in self.entrants if name != ZERO_SHOT], heads)
 
     def enter(self, name: str, *blocks: str) -> None:
         """Let an entrant forecast these blocks."""

@@ -7,7 +7,8 @@ alike.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,12 +153,23 @@ class Verdict:
     reasons: Mapping[str, str]
 
 
+def together(one: Scored, other: Scored) -> Scored:
+    """Two blocks as one, as far as `gain` reads them."""
+    return replace(one, loss=np.r_[one.loss, other.loss], date=np.r_[one.date, other.date])
+
+
 def guard(
-    stopping: Mapping[str, Scored], selection: Mapping[str, Scored], first: str, challengers: Sequence[str]
+    stopping: Mapping[str, Scored],
+    selection: Mapping[str, Scored],
+    first: str,
+    challengers: Sequence[str],
+    heads: Mapping[str, str] = MappingProxyType({}),
 ) -> Verdict:
     """Let each challenger in turn replace the champion if it is clearly better on windows that did not form it.
 
     first  who stands if nobody is better: the zero-shot model
+    heads  covariate heads and whom they correct: no window of either block formed a head, so both speak of what it
+           adds to him
 
     Clearly better saves half a per cent of the loss on the selection windows, and as much on the stopping ones. With
     eight dates that has to be two standard errors; with fewer dates three, because errors over series do not know what
@@ -167,6 +179,9 @@ def guard(
     champion, reasons = first, {}
     for name in challengers:
         now, before = gain(selection[name], selection[champion]), gain(stopping[name], stopping[champion])
+        if name in heads and heads[name] in (first, champion, heads.get(champion)) and now.saved > 0:
+            both = [together(stopping[who], selection[who]) for who in (name, champion)]
+            now = replace(gain(*both), saved=now.saved)
         enough = SURE if now.dates >= FEW else SURER
         sure = now.errors >= enough if now.windows >= FEW else now.always and before.always
         if min(now.saved, before.saved) >= MARGIN and sure:
