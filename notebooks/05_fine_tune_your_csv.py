@@ -34,8 +34,9 @@ table[~tomorrow].to_csv("departures.csv", index=False)
 usual = {**COLUMNS, "horizon": 24, "method": "lora" if QUICK else "auto", "progress": False}
 seconds = 15 if QUICK else 300
 found = tsfm.finetune("departures.csv", past=PAST, future=FUTURE, time_budget=seconds, out="model", **usual)
-by_timetable = tsfm.finetune("departures.csv", future=FUTURE, time_budget=1, **usual)  # no time to train
-by_weather = tsfm.finetune("departures.csv", past=PAST, time_budget=1, **usual)
+untrained = {**usual, "method": "none"}
+by_timetable = tsfm.finetune("departures.csv", future=FUTURE, **untrained)
+by_weather = tsfm.finetune("departures.csv", past=PAST, **untrained)
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -64,7 +65,8 @@ axes.grid(axis="x", color="#eeeeee")
 #
 # First what is odd in the file, and what the model does as it came. Then the report: the first block of windows told
 # when to stop training, the second chose the winner, the third decided nothing and says what it is worth. `ridge` and
-# `boosting` are the heads that read covariates and shift the forecast (`pip install "tsfm-forecast[sklearn]"`).
+# `boosting` are the heads that read covariates and shift the forecast (`pip install "tsfm-forecast[sklearn]"`); blind,
+# they correct it without, so the difference is what the covariates brought.
 
 # %%
 from IPython.display import display
@@ -102,10 +104,10 @@ misses.groupby(day.airport).mean().rename_axis("mean miss, departures an hour").
 # known ahead may also stand in the last rows of the CSV, where the target is still empty, as in `tomorrow.csv`:
 #
 #     tsfm finetune departures.csv --horizon 24 --past wind_speed --future scheduled --target departures
-#     tsfm forecast tomorrow.csv --model departures-model --horizon 24 --target departures
+#     tsfm forecast tomorrow.csv --model departures-model
 #
 # Last, three weeks of history and the weather alone: little to learn from, little to judge by. Where nobody is better
-# beyond doubt, the model as it came is kept, and a sentence says why of each rival. Then look for a column that is
+# clearly better, the model as it came is kept, and a sentence says why of each rival. Then look for a column that is
 # known ahead, more history, or more series of the same kind; then give more time. Do not try until something wins: each
 # look at the report windows makes them say less. And they are the near past: measure again when the world has changed.
 
@@ -116,8 +118,8 @@ from pathlib import Path
 
 ahead = table.assign(**{name: table[name].where(~tomorrow) for name in ("departures", *PAST)})
 ahead.to_csv("tomorrow.csv", index=False)
-python = "import tsfm; tsfm.load('model').forecast('tomorrow.csv', 24).to_frame().to_csv('python.csv', index=False)"
-shell = "forecast tomorrow.csv --model model --horizon 24 --out shell.csv"
+python = "import tsfm; tsfm.load('model').forecast('tomorrow.csv').to_frame().to_csv('python.csv', index=False)"
+shell = "forecast tomorrow.csv --model model --out shell.csv"
 subprocess.run([sys.executable, "-c", python], check=True)
 subprocess.run([Path(sys.executable).with_name("tsfm"), *shell.split()], check=True, capture_output=True)
 for name in ("python.csv", "shell.csv"):
