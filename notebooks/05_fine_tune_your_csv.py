@@ -34,9 +34,8 @@ table[~tomorrow].to_csv("departures.csv", index=False)
 usual = {**COLUMNS, "horizon": 24, "method": "lora" if QUICK else "auto", "progress": False}
 seconds = 15 if QUICK else 300
 found = tsfm.finetune("departures.csv", past=PAST, future=FUTURE, time_budget=seconds, out="model", **usual)
-untrained = {**usual, "method": "none"}
-by_timetable = tsfm.finetune("departures.csv", future=FUTURE, **untrained)
-by_weather = tsfm.finetune("departures.csv", past=PAST, **untrained)
+by_timetable = tsfm.finetune("departures.csv", future=FUTURE, **{**usual, "method": "none"})
+by_weather = tsfm.finetune("departures.csv", past=PAST, **{**usual, "method": "none"})
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
