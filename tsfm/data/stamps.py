@@ -191,12 +191,12 @@ def _from_text(words: Any, name: str, owner: Owner, row_of: RowOf) -> tuple[Any,
         return _converted(words, name, whose, dayfirst=day_first, format="mixed"), why
     if all(QUARTER.match(word) for word in words):
         tidy = text.str.upper().str.replace(r"[ -]", "", regex=True).str.replace(r"^(Q\d)(\d{4})$", r"\2\1", regex=True)
-        return pd.PeriodIndex(tidy, freq="Q").to_timestamp(), ""
+        return pd.PeriodIndex(tidy, freq="Q").to_timestamp(), ", quarters"
     _refuse_zones_in_text(text, words, name, whose)
     if short.any():
         return _from_two_ways(words, short, name, owner, row_of)
     if text.str.fullmatch(r"\s*\d{6}\s*").all():
-        return _converted(pd.Index(text.str.strip()), name, whose, format="%Y%m"), ""
+        return _converted(pd.Index(text.str.strip()), name, whose, format="%Y%m"), ", year and month"
     iso = text.str.match(r"^\s*\d{4}-?\d{0,2}").to_numpy()
     if iso.all():
         return _converted(words, name, whose, format="ISO8601"), ""
