@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tsfm import loading
-from tsfm.errors import MissingDependency
+from tsfm.errors import DataError, MissingDependency
 from tsfm.forecaster import Forecaster
 from tsfm.options import DECILES, check_horizon, check_levels
 
@@ -37,6 +37,11 @@ class GluonTSPredictor(Predictor):  # type: ignore[misc, valid-type, unused-igno
     def __init__(self, forecaster: Forecaster, prediction_length: int, quantile_levels: Iterable[float] = LEVELS):
         if not HERE:
             raise MissingDependency("GluonTS predictors need gluonts: pip install 'tsfm-forecast[gluonts]'")
+        if forecaster.head is not None:
+            raise DataError(
+                f"model {forecaster.name!r} reads covariates, which do not come this way; "
+                "give forecaster.with_head(None).as_gluonts(...), which forecasts without them"
+            )
         super().__init__(prediction_length=check_horizon(prediction_length))
         self.forecaster = forecaster
         self.quantile_levels = check_levels(quantile_levels)

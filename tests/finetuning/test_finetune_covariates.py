@@ -105,3 +105,5 @@ def test_a_base_that_reads_covariates_is_refused_before_they_are_lost(short, tmp
         tsfm.finetune(frame(3, 160), HORIZON, tmp_path / "m")
     with pytest.raises(DataError, match="promotion"):
         tsfm.backtest(promoted(), HORIZON, models=[tmp_path / "m"])
+    with pytest.raises(DataError, match=r"with_head\(None\).as_gluonts"):
+        made.forecaster.as_gluonts(HORIZON)
