@@ -58,7 +58,7 @@ def draw_courses(result: "FineTuned", axis: "Axes") -> None:
     style(axis, pd.RangeIndex(1))
     beside.spines[["top", "left", "right"]].set_visible(False)
     beside.tick_params(colors=QUIET, labelcolor=QUIET, labelsize=8.5, length=0)
-    entitle(axis, "Loss on the stopping windows (dashed, on the right: in training)")
+    entitle(axis, "Stopping loss (dashed: training)")
     axis.set_xlabel("step; circles: what each method gives", fontsize=8.5, color=HISTORY)
     axis.legend(fontsize=8.5, frameon=False, ncols=4, labelcolor=HISTORY)
 
