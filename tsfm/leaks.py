@@ -24,6 +24,7 @@ from torch import nn
 
 from tsfm.checkpoints import fingerprint_file, sha256
 from tsfm.data.fingerprints import WINDOW, Fingerprints, as_stored, gather, hash_rows, read, telling, windows_of, write
+from tsfm.prediction import count
 
 if TYPE_CHECKING:
     from tsfm.forecaster import Forecaster
@@ -170,7 +171,7 @@ def tuned_on(forecaster: "Forecaster") -> str:
     entry = forecaster.card.get("fine_tuned", {})
     if not entry.get("until"):
         return ""
-    many = "1 series" if entry["series"] == 1 else f"{entry['series']:,} series"
+    many = count(entry["series"], "series")
     return f"it was fine-tuned afterwards on {many}, up to {entry['until']}, of which it carries no fingerprints"
 
 

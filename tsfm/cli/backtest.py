@@ -75,22 +75,14 @@ def backtest(
 
 def show(found: "Backtest", console: "Console") -> None:
     """Print the table, what its columns are, the verdict and every doubt."""
-    from rich import box
-    from rich.table import Table
-
+    from tsfm.cli.tables import scores_table
     from tsfm.evaluation import backtest_text
     from tsfm.evaluation.backtest_text import LEGEND, chosen, counted, notes
 
     heads, *rows = backtest_text.table(found)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    table.add_column(heads[0], overflow="fold")  # where there is no room, long names are broken, never a number
-    for head in heads[1:]:
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
     say = partial(console.print, soft_wrap=True, markup=False)
     say(f"Backtest: {counted(found)}")
-    console.print("", table, "", sep="\n")
+    console.print("", scores_table(heads, rows), "", sep="\n")
     console.print(LEGEND, style="dim")
     say(f"\n{found.verdict}\n", style="bold")
     if found.chosen:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from tsfm.finetuning.result import FineTuned
 
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".tsf")
-
-
 def finetune(
     data: Annotated[Path, typer.Argument(help="CSV or parquet file, wide or long, or a Monash .tsf file.")],
     horizon: Annotated[int, typer.Option(help="Steps ahead that matter to you.")],
@@ -83,8 +80,10 @@ def finetune(
 
 def stem(file: Path) -> str:
     """The name of a file without the endings that say its kind."""
+    from tsfm.data.readers import KNOWN
+
     name = file.name
-    while Path(name).suffix.lower() in (*PACKED, *TABLES):
+    while Path(name).suffix.lower() in (*PACKED, *KNOWN):
         name = Path(name).stem
     return name
 
@@ -101,20 +100,12 @@ def how_to_forecast(found: "FineTuned", data: Path, folder: Path) -> str:
 
 def show(found: "FineTuned", console: "Console") -> None:
     """Print the verdict, the table, what was done, and every doubt."""
-    from rich import box
-    from rich.table import Table
-
+    from tsfm.cli.tables import scores_table
     from tsfm.finetuning import report_text
 
     heads, *rows = report_text.cells(found.report)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    table.add_column(heads[0], overflow="fold")
-    for head in heads[1:]:
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
     say = partial(console.print, soft_wrap=True, markup=False)
-    console.print("", table, "", sep="\n")
+    console.print("", scores_table(heads, rows), "", sep="\n")
     console.print(report_text.LEGEND, style="dim")
     say(f"\n{found.report['verdict']}\n", style="bold")
     for fact in report_text.facts(found.report):

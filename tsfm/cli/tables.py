@@ -62,3 +62,14 @@ def add_series(table: Table, name: str, times: list[str], rows: list[list[float]
         table.add_row(name if position == 0 else "", time, *shown, end_section=position == len(rows) - 1)
     if len(rows) > steps:
         table.add_row("", f"… {len(rows) - steps:,} more", style="dim", end_section=True)
+
+
+def scores_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Names on the left, numbers on the right; where there is no room, long names are broken, never a number."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    table.add_column(heads[0], overflow="fold")
+    for head in heads[1:]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table

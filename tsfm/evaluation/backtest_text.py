@@ -1,12 +1,14 @@
 """What a backtest says in words: a sentence to decide by, a table for the terminal, a card for the notebook."""
 
 import html as markup
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tsfm.evaluation.backtest_scores import BASELINE, FEWEST_UNITS, Evidence
 from tsfm.prediction import count, listed
+from tsfm.tabular import QUIET, as_scores, as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +29,6 @@ REMEDY = (
     f"{FEWEST_UNITS} series."
 )
 UNSCALED = "the history before them is constant, repeats itself exactly or has no two values a season apart"
-QUIET = "opacity:.65;font-size:12px"
-CELL = "padding:2px 10px;text-align:right;border:none"
 
 
 def verdict(backtest: "Backtest") -> str:
@@ -148,12 +148,9 @@ def chosen(backtest: "Backtest") -> str:
 
 def plain(backtest: "Backtest") -> str:
     """The whole for a terminal."""
-    shown = table(backtest)
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    heads, *rows = table(backtest)
     lines = [f"Backtest: {counted(backtest)}"]
-    for line in shown:
-        numbers = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
-        lines.append("  ".join([f"  {line[0]:<{widths[0]}}", *numbers]).rstrip())
+    lines.append(indent(as_text(heads, rows, range(1, len(heads))), "  "))
     lines.append(verdict(backtest))
     lines += [f"  note: {note}" for note in notes(backtest)]
     if backtest.chosen:
@@ -163,19 +160,10 @@ def plain(backtest: "Backtest") -> str:
 
 def html(backtest: "Backtest") -> str:
     """The whole for a notebook; inline styles only, because viewers of stored notebooks strip the rest."""
-    left = CELL.replace("right", "left")
-    heads, *lines = table(backtest)
-    head = "".join(f'<th style="{CELL if i else left}">{name}</th>' for i, name in enumerate(heads))
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td style="{CELL if i else left}">{markup.escape(cell)}</td>' for i, cell in enumerate(line))
-        + "</tr>"
-        for line in lines
-    )
+    heads, *rows = table(backtest)
     parts = [
         f"<div><b>Backtest</b> &nbsp;{counted(backtest)}</div>",
-        f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;font-size:12px">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+        as_scores(heads, rows),
         f'<div style="margin-bottom:4px">{markup.escape(verdict(backtest))}</div>',
     ]
     parts += [

@@ -18,7 +18,7 @@ from tsfm.covariate_head import KINDS, CovariateHead
 from tsfm.data.arrays import to_floats
 from tsfm.errors import DataError
 from tsfm.evaluation import metrics
-from tsfm.evaluation.backtest_windows import Windows
+from tsfm.evaluation.backtest_windows import LEAST_CONTEXT, Windows
 from tsfm.finetuning.covariate_rules import Rows, candidates, fit_rule
 from tsfm.forecaster import Forecaster
 from tsfm.options import check_choice
@@ -32,7 +32,6 @@ FEWEST_WINDOWS, BLOCKS = 12, 4
 MOST_WORDS = 50
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SPREADS = tuple(round(0.4 + 0.05 * step, 2) for step in range(13))
-LEAST_CONTEXT = 2
 
 
 def training_windows(

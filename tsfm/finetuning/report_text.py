@@ -2,11 +2,13 @@
 
 import html as markup
 from collections.abc import Mapping
+from textwrap import indent
 from typing import Any
 
 from tsfm.evaluation.backtest_scores import BASELINE
 from tsfm.finetuning.settings import ZERO_SHOT
 from tsfm.prediction import count
+from tsfm.tabular import QUIET, as_scores, as_text
 
 Report = Mapping[str, Any]
 
@@ -17,8 +19,6 @@ LEGEND = (
     "The rest is of the report windows; saves: of the zero-shot loss; s: seconds of the training, of fitting the "
     "covariates, or else of forecasting. *: kept; blind: the same correction without covariates."
 )
-QUIET = "opacity:.65;font-size:12px"
-CELL = "padding:2px 10px;text-align:right;border:none"
 
 
 def row_of(report: Report, name: str) -> Mapping[str, Any]:
@@ -128,12 +128,9 @@ def doubts(report: Report) -> list[str]:
 
 def plain(report: Report) -> str:
     """The whole for a terminal."""
-    shown = cells(report)
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    heads, *rows = cells(report)
     lines = [report["verdict"], ""]
-    for line in shown:
-        numbers = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
-        lines.append("  ".join([f"  {line[0]:<{widths[0]}}", *numbers]).rstrip())
+    lines.append(indent(as_text(heads, rows, range(1, len(heads))), "  "))
     lines += ["", *facts(report), *doubts(report)]
     return "\n".join(lines)
 
@@ -163,19 +160,10 @@ def markdown(report: Report, picture: str | None) -> str:
 
 def html(report: Report) -> str:
     """The whole for a notebook; inline styles only, because viewers of stored notebooks strip the rest."""
-    left = CELL.replace("right", "left")
-    heads, *lines = cells(report)
-    head = "".join(f'<th style="{CELL if i else left}">{name}</th>' for i, name in enumerate(heads))
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td style="{CELL if i else left}">{markup.escape(cell)}</td>' for i, cell in enumerate(line))
-        + "</tr>"
-        for line in lines
-    )
+    heads, *rows = cells(report)
     parts = [
         f"<div><b>{markup.escape(report['verdict'])}</b></div>",
-        f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;font-size:12px">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+        as_scores(heads, rows),
         *(f"<div>{markup.escape(fact)}</div>" for fact in facts(report)),
         *(
             f'<div style="border-left:3px solid #D55E00;padding-left:8px;margin:3px 0">{markup.escape(one)}</div>'

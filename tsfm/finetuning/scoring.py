@@ -21,6 +21,7 @@ from tsfm.evaluation.backtest_windows import Windows
 from tsfm.finetuning.covariates import adjusted
 from tsfm.forecaster import Forecaster, never_negative
 from tsfm.panel import Floats, Panel
+from tsfm.prediction import count
 
 # N windows, H horizon, Q quantile levels.
 
@@ -56,7 +57,7 @@ class Scored:
 
 def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows) -> Floats:
     """Quantiles (N, H, Q) at the deciles of every window."""
-    seasons = np.array(panel.season)[windows.series].tolist()
+    seasons = [panel.index[i].season for i in windows.series.tolist()]
     head = forecaster.head
     clip = "auto" if head is None else None
     found = np.stack(forecaster.predict_arrays(windows.contexts, windows.horizon, LEVELS, seasons, clip=clip))
@@ -120,7 +121,7 @@ class Gain:
     @property
     def evidence(self) -> str:
         """The strength of it in words."""
-        dates = "1 date" if self.dates == 1 else f"{self.dates} dates"
+        dates = count(self.dates, "date")
         over = f"over {dates}" if self.dates >= FEW else f"over the windows of {dates}"
         if self.windows < FEW:
             return "few windows"
