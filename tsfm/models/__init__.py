@@ -1,5 +1,7 @@
 """Every model of the package, one import line each: importing this module fills the registry."""
 
+from tsfm.models import cyclenet as cyclenet
+from tsfm.models import dlinear as dlinear
 from tsfm.models import moe_decoder as moe_decoder
 from tsfm.models import moirai_moe as moirai_moe
 from tsfm.models import naive as naive
