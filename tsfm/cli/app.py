@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tsfm.cli import backtest, check, datasets, doctor, evaluate, finetune, forecast, models, pretrain, synth
+from tsfm.cli import backtest, check, datasets, doctor, evaluate, finetune, forecast, models, pretrain, synth, train
 from tsfm.errors import TsfmError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("forecast")(forecast.forecast)
 app.command("backtest")(backtest.backtest)
 app.command("finetune")(finetune.finetune)
+app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("models")(models.models)
 app.add_typer(datasets.app, name="datasets")
