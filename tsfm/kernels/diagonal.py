@@ -75,9 +75,17 @@ def diagonal_ssm(
     """
     length = u.shape[-1]
     out = causal_convolution(u, s4d_kernel(log_decay, into * out_of, length))
-    passed = powers(log_decay, torch.arange(length, device=u.device))  # (W, N, L)
-    last = torch.einsum("swl,wnl->swn", u.to(passed), passed.flip(-1)) * into
     if initial_state is not None:
         out = out + s4d_kernel(log_decay, initial_state * out_of * torch.exp(log_decay), length)
-        last = last + initial_state * torch.exp(length * log_decay)
+    last = last_state(u, log_decay, into, initial_state)
     return out if skip is None else out + skip[:, None] * u, last
+
+
+def last_state(u: Tensor, log_decay: Tensor, into: Tensor, initial_state: Tensor | None = None) -> Tensor:
+    """State (S, W, N) after the inputs u (S, W, L); the other axes are those of `diagonal_ssm`."""
+    length = u.shape[-1]
+    passed = powers(log_decay, torch.arange(length, device=u.device))  # (W, N, L)
+    last = torch.einsum("swl,wnl->swn", u.to(passed), passed.flip(-1)) * into
+    if initial_state is None:
+        return last
+    return last + initial_state * powers(log_decay, torch.tensor([length], device=u.device))[..., 0]
