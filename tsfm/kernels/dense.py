@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def bilinear(A: Tensor, B: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """dA (W, N, N) and dB (W, N) of x' = A x + B u sampled every `step` (W,); A and B of one model or of each channel."""
+    """dA (W, N, N) and dB (W, N) of x' = A x + B u sampled every `step` (W,); A, B of one model or each channel."""
     half = step[:, None, None] / 2 * A
     one = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     driven = (step[:, None] * B)[..., None]

@@ -71,4 +71,5 @@ def truncated(C: Tensor, decay: Tensor, length: int, back: bool = False) -> Tens
     rest = torch.eye(power.shape[-1], dtype=power.dtype, device=power.device) - power
     whole = torch.cat([C, C.conj()], -1).to(power)[..., None, :]  # (R, W, 1, 2n)
     found = torch.linalg.solve(rest, whole, left=False) if back else whole @ rest
-    return found[..., 0, : C.shape[-1]].to(C)
+    half: Tensor = found[..., 0, : C.shape[-1]]
+    return half.to(C)
