@@ -1,0 +1,131 @@
+"""The vision transformer of ViTime: a masked autoencoder (He et al. 2022) whose patches are all visible.
+
+Parameters bear the names of the published checkpoints. The tables of positions are fixed, yet kept in the state
+dictionary with the mask token, which no forecast reads, because the published files have them.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# B series, N patches, D width, r rows of patches, c columns of patches, h height of the picture, T its columns.
+
+
+def wave_table(width: int, positions: Tensor) -> Tensor:
+    """Sines then cosines (N, D) of positions (N,) at D/2 geometric frequencies, in float64."""
+    omega = 10_000.0 ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    angle = positions.double()[:, None] * omega
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def position_table(width: int, rows: int, columns: int) -> Tensor:
+    """Fixed positions (1, 1 + r * c, D): zeros for the class token, else half for the column and half for the row."""
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    table = torch.cat([wave_table(width // 2, column.flatten()), wave_table(width // 2, row.flatten())], 1)
+    return F.pad(table, (0, 0, 1, 0)).float()[None]
+
+
+class Attention(nn.Module):
+    """Every patch attends to every patch."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value)  # (B, heads, N, D / heads)
+        found: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return found
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return found
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, eps: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps)
+        self.mlp = Mlp(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class PatchEmbed(nn.Module):
+    def __init__(self, patch: tuple[int, int], width: int):
+        super().__init__()
+        self.proj = nn.Conv2d(1, width, patch, stride=patch)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.proj(image).flatten(2).mT  # (B, N, D)
+
+
+class PictureTransformer(nn.Module):
+    """From a picture to another of the same size; see the module's docstring.
+
+    size, patch   (rows, columns) of the picture and of a patch
+    widths, depths, heads  of the encoder and of the decoder
+    """
+
+    pos_embed: Tensor
+    decoder_pos_embed: Tensor
+    mask_token: Tensor
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        patch: tuple[int, int],
+        widths: tuple[int, int],
+        depths: tuple[int, int],
+        heads: tuple[int, int],
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        self.patch, self.grid = patch, (size[0] // patch[0], size[1] // patch[1])
+        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, widths[0]))
+        self.register_buffer("mask_token", torch.zeros(1, 1, widths[1]))
+        self.register_buffer("pos_embed", position_table(widths[0], *self.grid))
+        self.register_buffer("decoder_pos_embed", position_table(widths[1], *self.grid))
+        self.patch_embed = PatchEmbed(patch, widths[0])
+        self.blocks = nn.ModuleList(Block(widths[0], heads[0], eps) for _ in range(depths[0]))
+        self.norm = nn.LayerNorm(widths[0], eps)
+        self.decoder_embed = nn.Linear(*widths)
+        self.decoder_blocks = nn.ModuleList(Block(widths[1], heads[1], eps) for _ in range(depths[1]))
+        self.decoder_norm = nn.LayerNorm(widths[1], eps)
+        self.decoder_pred = nn.Linear(widths[1], patch[0] * patch[1])
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """A picture of logits (B, h, T) from a picture (B, h, T)."""
+        x = self.patch_embed(image[:, None]) + self.pos_embed[:, 1:]
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
+        x = torch.cat([first, x], 1)  # (B, 1 + N, D)
+        for block in self.blocks:
+            x = block(x)
+        x = self.decoder_embed(self.norm(x)) + self.decoder_pos_embed
+        for block in self.decoder_blocks:
+            x = block(x)
+        pixels = self.decoder_pred(self.decoder_norm(x)[:, 1:])
+        return self.unpatched(pixels)
+
+    def unpatched(self, pixels: Tensor) -> Tensor:
+        """The picture (B, h, T) of patches (B, N, patch rows * patch columns)."""
+        parts = pixels.unflatten(2, self.patch).unflatten(1, self.grid)  # (B, r, c, rows, columns)
+        return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
