@@ -14,6 +14,7 @@ LAYERS = {
     "S4D bilinear": {"kernel": "diag", "init": "inv", "method": "bilinear"},
     "LSSL": {"kernel": "dense"},
     "two channels": {"channels": 2},
+    "normalised before": {"prenorm": True, "kernel": "diag"},
     "both ways": {"bidirectional": True, "kernel": "diag"},
     "as published": {"instance_norm": False, "mark_horizon": False},
 }

@@ -9,7 +9,7 @@ the horizon's, since a zero is a value like any other (`mark_horizon`, which the
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class S4Config:
     bidirectional: bool = False
     step_limits: tuple[float, float] = (1e-3, 1e-1)
     dropout: float = 0.25
+    prenorm: bool = False
     instance_norm: bool = True
     mark_horizon: bool = True
 
@@ -69,16 +70,18 @@ def kernel_of(config: S4Config) -> ssm.Kernel:
 
 
 class Block(nn.Module):
-    """What a state-space layer adds to a normalised sequence."""
+    """A state-space layer with its residual, normalised after it as published, or before the layer with `prenorm`."""
 
     def __init__(self, config: S4Config):
         super().__init__()
+        self.prenorm = config.prenorm
         self.norm = nn.LayerNorm(config.width)
         self.layer = ssm.S4Block(kernel_of(config), config.bidirectional, config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.layer(self.norm(x))
-        return x + mixed
+        if self.prenorm:
+            return x + cast(Tensor, self.layer(self.norm(x)))
+        return cast(Tensor, self.norm(x + self.layer(x)))
 
 
 @register("s4", kind="architecture")
@@ -95,7 +98,7 @@ class S4(nn.Module):
         self.config = config
         self.encoder = nn.Linear(config.variates + config.mark_horizon, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.width) if config.prenorm else nn.Identity()
         self.decoder = nn.Linear(config.width, config.variates)
 
     def forward(self, values: Tensor, start: Tensor | None = None) -> Tensor:
