@@ -68,7 +68,7 @@ def test_every_layer_learns_a_wave_of_two_variates(model):
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.25 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.parametrize("name", PRESETS)
