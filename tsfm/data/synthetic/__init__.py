@@ -6,6 +6,6 @@
 Every family is vectorised over its rows, without a loop over series, and runs unchanged on a GPU (`device="cuda"`).
 """
 
-from tsfm.data.synthetic.mix import FAMILIES, Family, Samples, sample
+from tsfm.data.synthetic.mix import EXTRAS, FAMILIES, Family, Samples, only, sample
 
-__all__ = ["FAMILIES", "Family", "Samples", "sample"]
+__all__ = ["EXTRAS", "FAMILIES", "Family", "Samples", "only", "sample"]

@@ -15,6 +15,7 @@ from tsfm.data.synthetic import (
     counts,
     lifecycle,
     pulses,
+    realts,
     sensors,
     spectral,
     switching,
@@ -56,6 +57,9 @@ FAMILIES: dict[str, Family] = {
     "constant": Family(spectral.constant, 0.01),
 }
 FLAT = "constant"
+# Families outside the default mix, drawn where their names are given. They stand behind the others, so that a mix that
+# does not name them has the same random stream as before they came.
+EXTRAS: dict[str, Family] = {"realts": Family(realts.realts, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Samples:
 
     values    (B, T)  float32, finite, within 1e6; 0 where not observed
     observed  (B, T)  bool
-    family    (B,)    int64 index into `tuple(FAMILIES)`
+    family    (B,)    int64 index into `tuple(FAMILIES | EXTRAS)`
     period    (B,)    float32 steps of the main season as generated, 0 if none
     """
 
@@ -85,7 +89,8 @@ def sample(
 ) -> Samples:
     """`count` series of `length` steps from the mixture, a pure function of its arguments.
 
-    families    weights that replace the default ones of the families they name; 0 leaves a family out
+    families    weights that replace the default ones of the families they name, 0 leaves a family out; families of
+                `EXTRAS` are drawn only where they are named
     transforms  False leaves out the post-transforms, gaps and units: series of unit spread as families make them
 
     Raises UnknownName for a family that does not exist, ValueError for a mix without weight or a size below one.
@@ -96,7 +101,7 @@ def sample(
     family = draws.pick(_weights(families), count)
     values = torch.empty(count, length, device=draws.device)
     period = torch.empty(count, device=draws.device)
-    for index, each in enumerate(FAMILIES.values()):
+    for index, each in enumerate((FAMILIES | EXTRAS).values()):
         rows = torch.nonzero(family == index).flatten()
         if len(rows):
             drawn = each.generate(draws, len(rows), length)
@@ -115,14 +120,22 @@ def sample(
 
 
 def _weights(families: Mapping[str, float] | None) -> Tensor:
-    unknown = sorted(set(families or {}) - set(FAMILIES))
+    every = FAMILIES | EXTRAS
+    unknown = sorted(set(families or {}) - set(every))
     if unknown:
-        raise UnknownName(f"no synthetic family {', '.join(unknown)}; there are {', '.join(FAMILIES)}")
+        raise UnknownName(f"no synthetic family {', '.join(unknown)}; there are {', '.join(every)}")
     chosen = {name: each.weight for name, each in FAMILIES.items()} | dict(families or {})
-    weights = torch.tensor([chosen[name] for name in FAMILIES])
+    # Even a weight of zero more could change the stream, so what is not named is not there.
+    present = [name for name in every if name in FAMILIES or any(chosen.get(extra) for extra in EXTRAS)]
+    weights = torch.tensor([chosen.get(name, 0.0) for name in present])
     if not bool((weights >= 0).all()) or float(weights.sum()) <= 0:
         raise ValueError(f"family weights must be >= 0 with a sum above 0, got {chosen}")
     return weights
+
+
+def only(*names: str) -> dict[str, float]:
+    """Weights for `sample` that draw these families alone, in equal shares."""
+    return {name: float(name in names) for name in FAMILIES} | dict.fromkeys(names, 1.0)
 
 
 def _gate(draws: Draws, values: Tensor, family: Tensor, period: Tensor) -> None:

@@ -1,24 +1,31 @@
 """A page of synthetic series, some of every family, to judge by eye what a model is trained on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tsfm.data.synthetic.mix import FAMILIES, sample
+from tsfm.data.synthetic.mix import FAMILIES, only, sample
 from tsfm.errors import MissingDependency
 
 
-def draw_page(seed: int, path: str | Path, per_family: int = 4, length: int = 1024, transforms: bool = False) -> Path:
+def draw_page(
+    seed: int,
+    path: str | Path,
+    per_family: int = 4,
+    length: int = 1024,
+    transforms: bool = False,
+    families: Sequence[str] = tuple(FAMILIES),
+) -> Path:
     """Write a PNG with `per_family` series of `length` steps from every family, a row of axes each; return its path.
 
-    Raises MissingDependency without matplotlib.
+    Raises UnknownName for a family that does not exist, MissingDependency without matplotlib.
     """
-    figure = _figure(len(FAMILIES), per_family)
-    grid = figure.subplots(len(FAMILIES), per_family, squeeze=False)
-    for row, name in enumerate(FAMILIES):
-        weights = {other: float(other == name) for other in FAMILIES}
-        batch = sample(per_family, length, seed, families=weights, transforms=transforms)
+    batches = [sample(per_family, length, seed, families=only(name), transforms=transforms) for name in families]
+    figure = _figure(len(batches), per_family)
+    grid = figure.subplots(len(batches), per_family, squeeze=False)
+    for row, (name, batch) in enumerate(zip(families, batches, strict=True)):
         shown = torch.where(batch.observed, batch.values, torch.nan).numpy()
         for column, axes in enumerate(grid[row]):
             axes.plot(shown[column], linewidth=0.5)
