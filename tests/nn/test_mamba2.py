@@ -28,7 +28,7 @@ def weights(prefix):
 def apart(got, want):
     """Largest difference over the largest value."""
     assert got.shape == want.shape
-    return float((got - want).detach().abs().max() / want.abs().max())
+    return float((got - want).detach().abs().max() / want.detach().abs().max())
 
 
 def official(name):
