@@ -97,7 +97,7 @@ def fits(asked: argparse.Namespace) -> Iterator[tuple[Fitted, Table]]:
                                 options=options_from(asked.option),
                                 settings=settings_of(model, seed=seed, **given),
                                 state=STATES / f"{'-'.join(map(str, named))}.safetensors",
-                                report=lambda line: console.print(line, style="dim", markup=False),
+                                report=lambda line: console.print(line, style="dim", markup=False, soft_wrap=True),
                             ),
                             table,
                         )

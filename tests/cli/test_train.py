@@ -38,9 +38,27 @@ def test_a_csv_becomes_a_table_of_errors_and_a_model_that_forecasts(waves, tmp_p
     for part in ("epoch 2 of 2", "left", "MSE", "seasonal naive", "55 windows of 2 variates", "dlinear-waves-6"):
         assert part in shown
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dlinear-waves-6", "waves.csv"]
-    found = load_fitted(tmp_path / "dlinear-waves-6").forecast(waves)
-    assert list(found.columns)[-2:] == ["north", "south"]
-    assert len(found) == 6
+    options = ("--model", "dlinear-waves-6", "--out", "next.csv")
+    assert leave("forecast", "waves.csv", *options) == 0
+    assert "fitted on waves.csv" in capsys.readouterr().out
+    found, wanted = pd.read_csv("next.csv", parse_dates=["time"]), load_fitted("dlinear-waves-6").forecast(waves)
+    pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
+    assert list(found.columns) == ["time", "north", "south"]
+    assert found["time"].tolist() == list(pd.date_range("2024-01-13 12:00", periods=6, freq="h"))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--horizon", "7"), "horizon=7 is more than the 6 steps"),
+        (("--levels", "0.1"), "forecasts points"),
+        (("--target", "north"), "missing in the data: ['south']"),
+    ],
+)
+def test_what_a_fitted_model_cannot_forecast_is_said(waves, capsys, more, said):
+    assert leave("train", "--model", "dlinear", "--data", "waves.csv", *QUICK, "--out", "model") == 0
+    assert leave("forecast", "waves.csv", "--model", "model", *more) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_options_of_the_architecture_and_of_the_fit_are_taken(waves, tmp_path):

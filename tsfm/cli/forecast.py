@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tsfm.cli.files import PICTURES, TABLES, check_target, write_atomically, write_table
+from tsfm.cli.fitted import forecast_fitted, is_fitted
 from tsfm.errors import DataError
 
 LAYOUTS = ("long", "wide", "nixtla")
@@ -57,6 +58,12 @@ def forecast(
     from tsfm.layouts import flat
 
     console = Console(highlight=False)
+    if model is not None and is_fitted(model):
+        if plot is not None or levels is not None:
+            raise DataError(f"{model} forecasts points of fitted variates; --plot and --levels are for forecasters")
+        columns = {name: options[name] for name in ("id", "time", "target", "freq")}
+        forecast_fitted(data, horizon, model, out, columns, console)
+        return
     say = partial(console.print, soft_wrap=True)
     source: Any = data
     if demo:

@@ -22,6 +22,7 @@ from tsfm import registry
 from tsfm.checkpoints import CONFIG, FORMAT, WEIGHTS, as_tuples, read_card, replacing, sha256, write_weights
 from tsfm.data.adapters import to_panel
 from tsfm.errors import DataError
+from tsfm.options import whole_number
 from tsfm.packing import unpack
 from tsfm.panel import Floats
 from tsfm.training.fit_data import Scaling, Table, align, fill_forward, time_axis
@@ -70,11 +71,18 @@ class Fitted:
             made = self.model(torch.from_numpy(filled).float()[None].to(device), place.to(device))[0]
         return self.scaling.restored(made.cpu().double().numpy())
 
-    def forecast(self, data: Any, **columns: Any) -> Any:
-        """Forecast of the `config.horizon` steps after data that hold every variate, in the family they came in.
+    def forecast(self, data: Any, horizon: int | None = None, **columns: Any) -> Any:
+        """Forecast of the steps after data that hold every variate, in the family they came in.
 
         data      whatever `tsfm.forecast` reads; columns: `id`, `time`, `target` and `freq`, as there
+        horizon   at most what was fitted for, which is the default
         """
+        longest = self.config.horizon
+        steps = longest if horizon is None else whole_number(horizon, "horizon", 1, f"horizon={longest}")
+        if steps > longest:
+            raise DataError(
+                f"horizon={steps} is more than the {longest} steps that the model was fitted for; train anew"
+            )
         panel = to_panel(data, **columns)
         values = align(panel)
         names = [str(name) for name in panel.ids]
@@ -87,7 +95,7 @@ class Fitted:
             )
         order = [names.index(name) for name in self.variates]
         made = self.predict(values[:, order], self._place(*time_axis(panel)))
-        return panel.give_back([made[:, self.variates.index(name)] for name in names])
+        return panel.give_back([made[:steps, self.variates.index(name)] for name in names])
 
     def _place(self, first: str, step: float) -> int:
         """Steps from the first step fitted on to the first step of the data; 0 where there is no time."""
