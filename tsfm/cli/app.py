@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from tsfm.cli import backtest, check, datasets, doctor, evaluate, finetune, forecast, models, pretrain, synth, train
+from tsfm.cli import (
+    backtest,
+    check,
+    convert,
+    datasets,
+    doctor,
+    evaluate,
+    finetune,
+    forecast,
+    models,
+    pretrain,
+    synth,
+    train,
+)
 from tsfm.errors import TsfmError
 
 app = typer.Typer(
@@ -27,6 +40,7 @@ app.command("check")(check.check)
 app.command("models")(models.models)
 app.add_typer(datasets.app, name="datasets")
 app.command("evaluate")(evaluate.evaluate)
+app.command("convert")(convert.convert)
 app.command("doctor")(doctor.doctor)
 app.command("synth")(synth.synth)
 app.command("pretrain")(pretrain.pretrain)

@@ -44,7 +44,6 @@ class VisualMAE(nn.Module):
     """Masked autoencoder over series drawn as images; see the module's docstring."""
 
     Config = VisualMAEConfig
-    accumulate: Tensor
     PARTS = MappingProxyType(
         {
             "head": r"\.decoder_(pred|norm)\b",
@@ -60,8 +59,6 @@ class VisualMAE(nn.Module):
         self.precision = torch.float32
         self.vision_model = MaskedAutoencoder(config)
         self.traits = nn.Linear(TRAITS, config.width) if self.exact else None
-        levels = len(config.quantile_levels)
-        self.register_buffer("accumulate", accumulation(levels), persistent=False)
         if self.exact:
             nn.init.zeros_(self.vision_model.decoder_pred.weight)
 
@@ -160,7 +157,7 @@ class VisualMAE(nn.Module):
         around, gates = found[..., :levels], found[..., levels:]
         median = anchor + around[..., middle] + (gates * others).sum(-1)
         gaps = F.softplus(torch.cat([around[..., :middle], around[..., middle + 1 :]], -1) - 1.0)
-        return median[..., None] + gaps @ self.accumulate
+        return median[..., None] + gaps @ accumulation(levels).to(gaps)
 
     def quantiles(self, batch: Batch, horizon: int) -> Tensor:
         """What `predict` says, with gradients in the weights; (B, H, Q) in the units of the batch."""
