@@ -1,6 +1,5 @@
 """The RealTS family: drawn by name alone, in the published shares, and no change to any mix that does not name it."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -95,12 +94,11 @@ def test_training_windows_take_it_by_name():
 
 def test_a_page_of_it_is_drawn_from_the_command_line(tmp_path: Path):
     pytest.importorskip("matplotlib")
-    pages = [tmp_path / f"{name}.png" for name in ("one", "two")]
-    for page, families in zip(pages, ("realts", "realts,calendar"), strict=True):
-        made = CliRunner().invoke(app, ["synth", "--families", families, "--plot", str(page)])
-        assert made.exit_code == 0, made.output
-    sizes = [hashlib.sha256(page.read_bytes()).hexdigest() for page in pages]
-    assert sizes[0] != sizes[1]
+    page = tmp_path / "page.png"
+    made = CliRunner().invoke(app, ["synth", "--families", "realts", "--plot", str(page)])
+    assert made.exit_code == 0, made.output
+    height = int.from_bytes(page.read_bytes()[20:24], "big")
+    assert height == int(1.25 * 90)  # one row of axes
 
 
 def test_a_family_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path):

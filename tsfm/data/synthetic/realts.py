@@ -94,7 +94,7 @@ def smooth_spectrum(draws: Draws, rows: int, length: int) -> Drawn:
 def peaked_spectrum(draws: Draws, rows: int, length: int) -> Drawn:
     """IFFTB of kind 2: peaks at the harmonics of one or two seasons, over a floor that falls with the frequency."""
     frequency = bin_frequencies(padded_length(length), draws.device).clamp_min(1.0 / length)
-    magnitude = 0.02 * (frequency.log() * -draws.uniform(0.3, 1.0, rows, 1)).exp()
+    magnitude = 0.01 * (frequency.log() * -draws.uniform(0.1, 0.7, rows, 1)).exp()
     period = draws.log_uniform(4.0, max(8.0, length / 4), rows, 2)
     width = draws.log_uniform(0.3, 2.0, rows, 1) / length
     for slot in range(2):
@@ -102,7 +102,7 @@ def peaked_spectrum(draws: Draws, rows: int, length: int) -> Drawn:
         for harmonic in (1, 2, 3, 4):
             place = harmonic / period[:, slot : slot + 1]
             peak = (-(((frequency - place) / width) ** 2) / 2).exp()
-            magnitude = magnitude + peak * strength * draws.uniform(0.0, 1.0, rows, 1) / harmonic
+            magnitude = magnitude + peak * strength * draws.uniform(0.2, 1.0, rows, 1) / harmonic
     return Drawn(inverse_transform(draws, magnitude, length), period[:, 0])
 
 
