@@ -109,8 +109,8 @@ class VisualMAE(nn.Module):
 
     @staticmethod
     def run_settings(config: VisualMAEConfig) -> dict[str, Any]:
-        """What pretraining begins with: windows of several lengths, 16,384 points a step."""
-        windows = {"contexts": (256, 512, 1024, 2048), "context_shares": (0.2, 0.3, 0.3, 0.2), "tokens": 1024}
+        """What pretraining begins with: windows of several lengths, 32,768 points a step."""
+        windows = {"contexts": (512, 1024, 2048), "context_shares": (0.35, 0.4, 0.25), "tokens": 1024}
         return {"windows": windows, "matrix_rate": 0.005, "other_rate": 1.5e-3, "weight_decay": 0.05}
 
     def set_precision(self, dtype: torch.dtype) -> None:

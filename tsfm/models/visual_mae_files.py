@@ -1,6 +1,6 @@
 """Checkpoints of MAE and VisionTS++ as published, and how they map to ours.
 
-An official file (mae_visualize_vit_{base,large,huge}.pth; VisionTS++'s) is a pickle, which only `tsfm convert` opens, as
+An official file (mae_visualize_vit_base.pth, VisionTS++'s) is a pickle, which only `tsfm convert` opens, as
 tensors alone. It says nothing of sizes: those of the network are read off its tensors, and its heads off its widths.
 The files mae_pretrain_*.pth have no decoder and cannot draw.
 """
