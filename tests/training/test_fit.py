@@ -258,6 +258,8 @@ def test_rates_fall_as_the_schedules_say():
     assert shares("constant") == [1] * 5
     assert shares("type1") == [1, 1, 0.5, 0.25, 0.125]
     assert shares("type3") == [1, 1, 1, 1, 0.8]
+    assert np.argmax(shares("one-cycle")) == 1
+    assert shares("one-cycle")[-1] < 0.1 < shares("one-cycle")[0] < 0.5
     assert shares("cosine") == pytest.approx([0.5 * (1 + math.cos(math.pi * done / 5)) for done in range(5)])
 
 

@@ -25,7 +25,9 @@ def train(
     rate: Annotated[float | None, typer.Option(help="Learning rate; as published.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows a step; as published.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Epochs without a gain before it ends.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, type1, type3 or cosine; as published.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="constant, type1, type3, cosine or one-cycle; as published.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A config of the architecture's own to begin from.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="A field of its config, as cycle=168; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="Where torch computes, such as cpu or cuda.")] = "cpu",

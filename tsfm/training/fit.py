@@ -42,7 +42,15 @@ SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
     "type1": lambda epoch, epochs: 0.5 ** max(0, epoch - 2),
     "type3": lambda epoch, epochs: 0.8 ** max(0, epoch - 4),
     "cosine": lambda epoch, epochs: 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs)),
+    "one-cycle": lambda epoch, epochs: one_cycle((epoch - 0.5) / epochs),
 }
+
+
+def one_cycle(done: float, rise: float = 0.3) -> float:
+    """Share of the rate (Smith 2018) when so much of a fit is done: up from 1/25, then down to nothing, by cosines."""
+    if done < rise:
+        return 0.04 + 0.48 * (1 - math.cos(math.pi * done / rise))
+    return 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,9 @@ def architecture(name: str) -> Any:
 def settings_of(name: str, **asked: Any) -> FitSettings:
     """The settings that were published with an architecture, but for those asked (None: as published)."""
     own = dict(getattr(architecture(name), "fit_settings", {}))
+    strange = sorted(set(own) - {one.name for one in dataclasses.fields(FitSettings)})
+    if strange:
+        raise DataError(f"the fit_settings of {name} name {', '.join(strange)}, which no fit knows; take it out there")
     return FitSettings(**{**own, **{key: value for key, value in asked.items() if value is not None}})
 
 
