@@ -16,7 +16,7 @@ from tsfm import Forecaster
 from tsfm.batch import Batch
 from tsfm.errors import DataError
 from tsfm.models.moirai_moe import PRESETS, MoiraiMoE
-from tsfm.models.moirai_moe_files import read_config, write_config, write_tensors
+from tsfm.models.moirai_moe_files import write_config, write_tensors
 from tsfm.models.moirai_moe_layers import PatchIn, farthest
 from tsfm.models.moirai_moe_tokens import Layout, Tokens, causal_mean
 from tsfm.nn.mixture import levels_of_paths
@@ -54,16 +54,6 @@ def test_a_published_folder_loads_by_its_path_and_forecasts():
     found = forecaster.predict_arrays([WAVES], 20, [0.05, 0.5, 0.95])[0]
     assert found.shape == (20, 3)
     assert (np.diff(found, axis=1) > 0).all()
-
-
-@pytest.mark.parametrize("change", [{"distr_output": {}}, {"d_ff": None}])
-def test_a_config_that_is_not_this_model_is_refused_in_words(change):
-    config = json.loads((FIXTURE / "config.json").read_text())
-    for key, value in change.items():
-        del config[key]
-        config |= {key: value} if value is not None else {}
-    with pytest.raises(DataError, match=r"config\.json"):
-        read_config(config)
 
 
 def test_published_sizes_are_presets():
@@ -215,11 +205,12 @@ def test_a_frame_with_covariates_becomes_the_published_tokens_and_rollout(foreca
     whole, _ = given(io, "cov_h24")
     for name in Tokens.__dataclass_fields__:
         wanted = getattr(whole, name)[row]
-        torch.testing.assert_close(getattr(first, name)[0], wanted[whole.sample[row] == 1], **TIGHT)
+        found = getattr(first, name)[0].to(wanted.dtype)
+        torch.testing.assert_close(found, wanted[whole.sample[row] == 1], **TIGHT)
     layout = Layout(2, 1, 1, (first.time.shape[1] - 6) // 4, 2)
     with torch.no_grad():
         path = forecaster.model.continued(first, layout, lambda mixture, step: mixture.mean)
-    torch.testing.assert_close(path[0, :, :24].T, io["cov_h24.mean_path"][row], **TIGHT)
+    torch.testing.assert_close(path[0, :, :24].T.float(), io["cov_h24.mean_path"][row], **TIGHT)
 
 
 def test_covariates_and_companions_change_a_forecast_and_only_if_they_are_named(forecaster, io):

@@ -28,7 +28,7 @@ from tsfm.models.decoder_block import in_precision
 from tsfm.models.moirai_moe_layers import Encoder, MixtureProjection, PatchIn, Seen
 from tsfm.models.moirai_moe_losses import order_of_deviation, packed_mean
 from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, causal_mean, left_padded, patches, tokens
-from tsfm.nn.mixture import Mixture, levels_of_paths, pooled_quantiles, read_mixture
+from tsfm.nn.mixture import FURTHEST, Mixture, levels_of_paths, pooled_quantiles, read_mixture
 from tsfm.registry import register
 
 # B series, V targets, C context steps, H horizon, N tokens, M asked tokens, P patch length, S paths, Q quantile levels.
@@ -73,6 +73,7 @@ class MoiraiMoE(nn.Module):
     any_level = True
     uses_covariates = True
     own_scaling = True
+    input_dtype = torch.float64  # a large mean is taken off before digits are lost
     EXCEPT = MappingProxyType(
         {
             "a_forecast_scales_and_shifts_with_its_series": "the first patch is filled up with zeros, and the variance "
@@ -140,7 +141,7 @@ class MoiraiMoE(nn.Module):
         variates  1 where there is a single one, which needs no bias
         """
         loc, scale = given.scale()
-        values = (given.target - loc) / scale
+        values = ((given.target - loc) / scale).float()
         ids = (given.sample, given.time, given.variate)
         if columns is not None:
             values, loc, scale = (part.index_select(1, columns) for part in (values, loc, scale))
@@ -196,7 +197,7 @@ class MoiraiMoE(nn.Module):
         given, layout = self.tokens(batch, horizon)
         levels = torch.tensor(tuple(quantile_levels), dtype=torch.float64, device=given.target.device)
         order = levels.argsort()
-        rows, found = len(batch), []
+        rows, found, ends = len(batch), list[Tensor](), list[Tensor]()
 
         def draw(mixture: Mixture, step: int) -> Tensor:
             """Keep the quantiles of the first target, and give each path values of its own; (B * S, V, P)."""
@@ -205,10 +206,10 @@ class MoiraiMoE(nn.Module):
             if step + 1 == layout.horizon:
                 return mixture.loc
             wanted = levels_of_paths(step, layout.targets, self.patch, self.config.paths).to(levels.device)
-            if step == 0:  # the paths have one mixture between them
-                values = pooled_quantiles(paths, wanted)
-            else:
-                values = pooled_quantiles(paths.map(lambda part: part.unsqueeze(4)), wanted[..., None])[..., 0]
+            if step == 0:  # paths that run away stay where numbers can be told from each other
+                ends.extend((mixture.loc + side * mixture.scale)[..., None] for side in (-FURTHEST, FURTHEST))
+            own = paths.map(lambda part: part.unsqueeze(4)) if step else paths  # at first they share one mixture
+            values = pooled_quantiles(own, wanted[..., None] if step else wanted).flatten(3).clamp(*ends)
             return values.movedim(-1, 1).flatten(0, 1).to(given.target.dtype)
 
         self.continued(given, layout, draw)
@@ -267,7 +268,7 @@ class MoiraiMoE(nn.Module):
         known = known[:, start + 1 :]
         if within is not None:
             known = known & unknown[:, 1:, None]
-        each = -mixture.scaled_log_prob((wanted - mixture.loc) / mixture.scale)
+        each = -mixture.scaled_log_prob(((wanted - mixture.loc) / mixture.scale).float())
         same = torch.zeros_like(own[start + 1 :]).expand(len(values), -1)
         return packed_mean(each, known, same, same)
 
@@ -295,6 +296,5 @@ class MoiraiMoE(nn.Module):
         """Peak activation memory of one series in `predict`, for choosing a batch size."""
         count = -(-context // self.patch) - (-horizon // self.patch)
         paths = self.config.paths if horizon > self.patch else 1
-        per_token = 32 * (self.config.width + self.config.expert_width)
-        mixture = 480 * self.patch * len(self.levels)
-        return paths * (count * (per_token + 4 * self.config.heads * count) + mixture) + 64 * context
+        per_token = 32 * (self.config.width + self.config.expert_width) + 4 * self.config.heads * count
+        return paths * (count * per_token + 480 * self.patch * len(self.levels)) + 64 * context

@@ -32,12 +32,19 @@ PACKAGE = "uni2ts.distribution."
 
 def read_config(published: Mapping[str, Any]) -> MoiraiMoEConfig:
     """Our config of a published config.json; `DataError` where it asks for what this model is not."""
-    found = [one.get("_target_") for one in published.get("distr_output", {}).get("components", [])]
+    components = published.get("distr_output", {}).get("components", [])
+    found = [one.get("_target_") for one in components]
     if found != [f"{PACKAGE}{name}Output" for name in COMPONENTS]:
         raise DataError(
             f"config.json asks for the output components {found}; tsfm reads the published mixture of Student's t, "
             "normal of fixed scale, negative binomial and log-normal"
         )
+    if (fixed := components[1].get("scale", FIXED_SCALE)) != FIXED_SCALE:
+        raise DataError(
+            f"config.json fixes the normal's scale at {fixed!r}; tsfm reads what was published, {FIXED_SCALE}"
+        )
+    if (scaling := published.get("scaling", True)) is not True:
+        raise DataError(f"config.json has scaling = {scaling!r}; tsfm reads what was published, True")
     try:
         sizes = tuple(int(size) for size in published["patch_sizes"])
         patch = 16 if 16 in sizes else sizes[0]  # the size that the published predictor takes

@@ -31,9 +31,9 @@ class Tokens:
     predicted: Tensor
 
     def scale(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (B, N, 1) float32 of what is known of each token's variate; 0 and 1 for padding.
+        """Mean and deviation (B, N, 1) of what is known of each token's variate; 0 and 1 for padding.
 
-        In float64, with Bessel's correction; every token of a variate gets the same.
+        In float64, with Bessel's correction, then in the type of the target; every token of a variate gets the same.
         """
         counted = (self.observed & ~self.predicted[..., None]).double()
         pairs = (self.sample[:, :, None] == self.sample[:, None]) & (self.variate[:, :, None] == self.variate[:, None])
@@ -42,8 +42,8 @@ class Tokens:
         loc = same @ (values * counted).sum(-1, keepdim=True) / count.clamp(min=1)
         squares = same @ ((values - loc).square() * counted).sum(-1, keepdim=True)
         scale = (squares / torch.where(count == 1, 1.0, (count - 1).abs()) + SMALLEST_VARIANCE).sqrt()
-        padding = (self.sample == 0)[..., None]
-        return loc.masked_fill(padding, 0.0).float(), scale.masked_fill(padding, 1.0).float()
+        padding, kind = (self.sample == 0)[..., None], self.target.dtype
+        return loc.masked_fill(padding, 0.0).to(kind), scale.masked_fill(padding, 1.0).to(kind)
 
     def filled(self, columns: Tensor, values: Tensor) -> "Tokens":
         """The tokens with values (B, V, P) in these columns (V,), no longer to be forecast."""

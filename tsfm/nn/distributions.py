@@ -62,7 +62,7 @@ def small_counts(total: Tensor, logits: Tensor) -> Tensor:
 def count_cdf(value: Tensor, total: Tensor, logits: Tensor, below: Tensor) -> Tensor:
     """P(K <= value) of a negative binomial of mean total * exp(logits); `below` is what `small_counts` gives."""
     count = torch.floor(value)
-    position = count.clamp(0, SUMMED - 1).long()[..., None]
+    position = count.nan_to_num().clamp(0, SUMMED - 1).long()[..., None]  # NaN is no position
     summed = below.expand(*value.shape, SUMMED).gather(-1, position)[..., 0]
     summed = torch.where(value < 0, torch.zeros_like(summed), summed)
     many = count >= SUMMED

@@ -157,7 +157,7 @@ def pooled_quantiles(mixture: Mixture, levels: Tensor) -> Tensor:
     """Quantiles (..., Q) in the units of the data of the even mixture of S mixtures (..., S), in float64.
 
     levels (..., Q) or (Q,), inside (0, 1). Differentiable in the parameters: the solution q of F(q) = level moves by
-    -dF / f(q), which one step of Newton from the solution carries.
+    -dF / f(q), which one step of Newton from the solution carries. They are NaN where a parameter is.
     """
     spread = mixture.map(lambda part: part.double())
     spread = spread.map(lambda part: part[..., None, :] if part.dim() < spread.weight.dim() else part[..., None, :, :])
@@ -186,7 +186,8 @@ def _bisect(mixture: Mixture, levels: Tensor) -> Tensor:
         reached = mixture.scaled_cdf((value[..., None] - mixture.loc) / mixture.scale, *prepared).mean(-1)
         enough = reached >= levels
         left, right = torch.where(enough, left, middle), torch.where(enough, middle, right)
-    return centre + unit * FINEST * torch.sinh(right)
+    solved = centre + unit * FINEST * torch.sinh(right)
+    return torch.where(reached.isnan(), reached, solved)
 
 
 def levels_of_paths(step: int, targets: int, patch: int, paths: int) -> Tensor:
