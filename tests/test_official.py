@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import tsfm
 from tsfm import DataError, MissingDependency, UnknownName, official
 from tsfm.models.time_moe import PRESETS, TimeMoE
+from tsfm.models.time_moe_files import read_config
 from tsfm.nn.adapters import AdapterConfig
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -79,6 +80,42 @@ def test_the_licence_is_told_when_weights_are_first_loaded_and_stays_in_the_acco
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "head, stated",
+    [
+        ("license: cc-by-nc-4.0\nlanguage: en", "cc-by-nc-4.0"),
+        ("license: other\nlicense_name: 'special'", "special"),
+        ("language: en", None),
+    ],
+)
+def test_the_licence_is_the_one_that_the_hub_card_beside_the_weights_states(folder, head, stated):
+    (folder / "README.md").write_text(f"---\n{head}\n---\n# Model\n")
+    assert official.stated_licence(folder) == stated
+    card = official.read_official(folder, official.find_official("moirai-moe-small"))[1]
+    told = f"licence {stated}, as its hub card states it" if stated else "licence see its hub card"
+    assert told in card["official"]["notice"]
+    assert card["licence"] == stated or stated is None
+    (folder / "README.md").write_text("# A table\n\n|---|\nlicense: mit\n|---|\n")
+    assert official.stated_licence(folder) is None
+
+
+def in_the_cache(folder, root, hub):
+    """Put a folder where the hub's client keeps what it has downloaded."""
+    place = root / f"models--{hub.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0")
+    return Path(shutil.copytree(folder, place / "snapshots" / "0"))
+
+
+def test_an_earlier_download_is_taken_by_its_name_in_any_case(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(pytest.importorskip("huggingface_hub.constants"), "HF_HUB_CACHE", str(tmp_path))
+    place = in_the_cache(folder, tmp_path, "Maple728/TimeMoE-50M")
+    assert tsfm.load("maple728/timemoe-50m", offline=True).name == "time-moe-50m"
+    (place / "model.safetensors").unlink()
+    with pytest.raises(DataError, match=r"has no model.safetensors, as when a download breaks off; .*copy config.json"):
+        tsfm.load("Time-MoE-50M", offline=True)
+
+
 @pytest.mark.parametrize("name", ["time-moe-50m", "Maple728/TimeMoE-200M"])
 def test_a_published_name_offline_says_which_files_to_copy(name, monkeypatch, tmp_path):
     monkeypatch.setattr(pytest.importorskip("huggingface_hub.constants"), "HF_HUB_CACHE", str(tmp_path))
@@ -110,6 +147,8 @@ def test_published_models_are_listed_as_on_demand():
     [
         ({"hidden_act": "gelu"}, "config.json has hidden_act = 'gelu'; tsfm reads what was published, 'silu'"),
         ({"num_hidden_layers": 5}, r"does not fit its config\.json"),
+        ({"hidden_size": "wide"}, r"config\.json holds what no published one does .*'wide'"),
+        ({"num_attention_heads": 0}, r"config\.json holds what no published one does"),
         ({"model_type": "llama"}, "has no architecture, format, config, weights"),
     ],
 )
@@ -117,6 +156,14 @@ def test_a_folder_that_asks_for_another_model_is_refused_in_words(folder, change
     rewrite(folder, **changes)
     with pytest.raises(DataError, match=message):
         tsfm.load(folder)
+
+
+def test_what_a_published_config_may_leave_open_means_what_it_does_there(folder):
+    rewrite(folder, num_key_value_heads=None, num_hidden_layers=3.0, rope_theta="10000")
+    model, _ = official.read_official(folder)
+    assert (model.config.kv_heads, model.config.depth, model.config.rotary_base) == (4, 3, 10000.0)
+    config = json.loads((folder / "config.json").read_text())
+    assert read_config({**config, "horizon_lengths": 8}).horizons == (8,)
 
 
 def test_a_folder_without_all_its_files_or_tensors_is_refused_in_words(folder):

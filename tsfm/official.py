@@ -1,8 +1,9 @@
 """Published checkpoints of other projects: where they are, under which licence, and how their folders are read.
 
 A folder holds config.json and model.safetensors as its authors publish them. `tsfm.load` takes such a folder, or a name
-of the table below, and then fetches these two files from the hub, never code and nothing that must be unpickled. What a
-published folder says is brought into our config and state dictionary by the `<model>_files.py` of its model, and back.
+of the table below, and then fetches these two files and the hub card from the hub, never code and nothing that must be
+unpickled. What a published folder says is brought into our config and state dictionary by the `<model>_files.py` of its
+model, and back. The licence is the one that the hub card beside the weights states, where it is there.
 """
 
 import json
@@ -32,7 +33,7 @@ class Official:
     name          what it is called here
     hub           its id on the hub
     architecture  our registered model
-    licence       of the weights, as the hub card states it, or as believed
+    licence       of the weights, as the hub card states it, or as believed; told where the card is not at hand
     parameters    numbers learned; size: bytes of its file
     """
 
@@ -45,6 +46,7 @@ class Official:
     description: str
 
 
+CARD = "README.md"  # as the hub keeps it: YAML between two lines of ---, then Markdown
 BELIEVED = "see its hub card; believed CC-BY-NC-4.0"  # the card could not be read where this was written
 
 TABLE = (
@@ -108,8 +110,8 @@ def official_models() -> tuple[Official, ...]:
 
 
 def find_official(name: str) -> Official | None:
-    """The published checkpoint of a name or hub id, None where it is no such."""
-    return next((one for one in official_models() if name in (one.name, one.hub)), None)
+    """The published checkpoint of a name or hub id in any case, None where it is no such."""
+    return next((one for one in official_models() if name.lower() in (one.name, one.hub.lower())), None)
 
 
 def architecture_of(folder: Path) -> str | None:
@@ -137,13 +139,19 @@ def fetch(one: Official, offline: bool = False) -> Path:
         ) from None
     alone = is_offline(offline)
     try:
-        return Path(snapshot_download(one.hub, allow_patterns=[CONFIG, WEIGHTS], local_files_only=alone))
+        folder = Path(snapshot_download(one.hub, allow_patterns=[CONFIG, WEIGHTS, CARD], local_files_only=alone))
     except Exception as error:  # the hub's client has several families of its own
         reason = "offline=True or TSFM_OFFLINE forbids downloads, and it is not here yet"
         reason = (
             reason if alone else f"the download failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         )
         raise DataError(f"model {one.name!r} cannot be had: {reason}; {remedy}") from error
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
+        reason = (
+            f"{folder} has no {' and no '.join(missing)}, as when a download breaks off; load it with a network again"
+        )
+        raise DataError(f"model {one.name!r} cannot be had: {reason}, or {remedy}")
+    return folder
 
 
 def read_official(folder: Path, one: Official | None = None) -> tuple[Any, dict[str, Any]]:
@@ -158,14 +166,19 @@ def read_official(folder: Path, one: Official | None = None) -> tuple[Any, dict[
     path, files = folder / WEIGHTS, import_module(FILES[architecture])
     if not path.is_file():
         raise DataError(f"folder {folder} has no {WEIGHTS}; tsfm reads safetensors only, copy that file there")
-    config = files.read_config(json.loads((folder / CONFIG).read_text()))
     try:
+        config = files.read_config(json.loads((folder / CONFIG).read_text()))
         model = holding(architecture, config, files.read_tensors(load_file(path)))
+    except DataError:
+        raise
     except (SafetensorError, RuntimeError) as error:
         raise DataError(f"{path} does not fit its {CONFIG}: {error}; copy the folder again") from None
-    notice = licence_notice(architecture, one)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / CONFIG} holds what no published one does ({error}); copy it again") from None
+    stated = stated_licence(folder)
+    notice = licence_notice(architecture, one, stated)
     tell(notice)
-    licence = one.licence if one else "that of the weights' publisher"
+    licence = stated or (one.licence if one else "that of the weights' publisher")
     about = {"hub": one.hub if one else None, "notice": notice}
     weights = {"dtype": stored_type(path), "sha256": sha256(path)}
     return model, {**new_card(model), "weights": weights, "licence": licence, "official": about}
@@ -196,11 +209,25 @@ def stored_type(path: Path) -> str:
     return "bfloat16" if kinds and max(set(kinds), key=kinds.count) == "BF16" else "float32"
 
 
-def licence_notice(architecture: str, one: Official | None) -> str:
-    """What is told of the licence when weights of others are loaded."""
+def stated_licence(folder: Path) -> str | None:
+    """The licence that the hub card in a folder states, None where it states none or is not there."""
+    try:
+        before, head, _ = (folder / CARD).read_text("utf-8").split("---", 2)
+    except (OSError, ValueError):
+        return None
+    if before.strip():
+        return None
+    found = {key: value.strip().strip("'\"") for key, _, value in (line.partition(":") for line in head.splitlines())}
+    return (found.get("license") == "other" and found.get("license_name")) or found.get("license") or None
+
+
+def licence_notice(architecture: str, one: Official | None, stated: str | None = None) -> str:
+    """What is told of the licence when weights of others are loaded; `stated` is what the card beside them says."""
     if one is not None:
-        stated = one.licence if one.licence == BELIEVED else f"{one.licence}, as its hub card states it"
-        return f"weights of {one.hub}: licence {stated}"
+        known = stated or (None if one.licence == BELIEVED else one.licence)
+        return f"weights of {one.hub}: licence {f'{known}, as its hub card states it' if known else one.licence}"
+    if stated is not None:
+        return f"weights of others: licence {stated}, as the card beside them states it"
     published = [other for other in TABLE if other.architecture == architecture]
     stated = ", ".join(sorted({other.licence for other in published})) or "theirs"
     hubs = " and ".join(other.hub for other in published) or architecture

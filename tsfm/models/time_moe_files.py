@@ -38,15 +38,23 @@ EXPERT = re.compile(r"(.*\.ffn_layer\.experts)\.(\d+)\.(gate_proj|up_proj|down_p
 
 
 def read_config(published: Mapping[str, Any]) -> TimeMoEConfig:
-    """Our config of a published config.json; `DataError` where it lacks a size or asks for what this model is not."""
+    """Our config of a published config.json; `DataError` where it lacks a size or asks for what this model is not.
+
+    Keys that are absent or null mean what they do in the published code, a single number of horizons one head.
+    """
+    published = {key: value for key, value in published.items() if value is not None}
     if missing := [key for key in NEEDED if key not in published]:
         raise DataError(f"config.json has no {', '.join(missing)}; copy the folder of the published checkpoint again")
     for key, value in FIXED.items():
         if published.get(key, value) != value:
             raise DataError(f"config.json has {key} = {published[key]!r}; tsfm reads what was published, {value!r}")
-    fields = {"kv_heads": published["num_attention_heads"]}
-    fields |= {ours: published[key] for key, ours in KEYS.items() if key in published}
-    return TimeMoEConfig(**{**fields, "horizons": tuple(published.get("horizon_lengths", (1,)))})
+    horizons = published.get("horizon_lengths", 1)
+    horizons = tuple(map(int, [horizons] if isinstance(horizons, int) else horizons))
+    published["horizon_lengths"] = horizons
+    published.setdefault("num_key_value_heads", published["num_attention_heads"])
+    given = {ours: published[key] for key, ours in KEYS.items() if key in published}
+    usual = TimeMoEConfig()
+    return TimeMoEConfig(**{name: type(getattr(usual, name))(value) for name, value in given.items()})
 
 
 def write_config(config: TimeMoEConfig) -> dict[str, Any]:
