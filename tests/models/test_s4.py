@@ -16,7 +16,7 @@ LAYERS = {
     "two channels": {"channels": 2},
     "normalised before": {"prenorm": True, "kernel": "diag"},
     "both ways": {"bidirectional": True, "kernel": "diag"},
-    "as published": {"instance_norm": False, "mark_horizon": False},
+    "as published": {"instance_norm": False},
 }
 SMALL = {"context": 48, "horizon": 12, "variates": 2, "width": 12, "state": 8, "dropout": 0.0}
 

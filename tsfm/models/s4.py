@@ -2,16 +2,14 @@
 
 The context is followed by zeros over the horizon; a linear encoder, residual blocks and a linear decoder read that one
 sequence, and the last H outputs are the forecast. The layers are S4 (`dplr`), S4D (`diag`) or LSSL (`dense`). What
-differs from the published runs: no time stamps are read; by default a context is standardised by its own mean and
-deviation, where the paper standardises by the training set's alone; and a further input channel says which steps are
-the horizon's, since a zero is a value like any other (`mark_horizon`, which the published loader leaves off).
+differs from the published runs: no time stamps are read, and by default a context is standardised by its own mean and
+deviation, where theirs are standardised by the training set's alone.
 """
 
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,7 +41,6 @@ class S4Config:
     dropout: float = 0.25
     prenorm: bool = False
     instance_norm: bool = True
-    mark_horizon: bool = True
 
 
 PRESETS = {
@@ -96,7 +93,7 @@ class S4(nn.Module):
     def __init__(self, config: S4Config):
         super().__init__()
         self.config = config
-        self.encoder = nn.Linear(config.variates + config.mark_horizon, config.width)
+        self.encoder = nn.Linear(config.variates, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width) if config.prenorm else nn.Identity()
         self.decoder = nn.Linear(config.width, config.variates)
@@ -111,11 +108,7 @@ class S4(nn.Module):
 
     def _forecast(self, values: Tensor) -> Tensor:
         horizon = self.config.horizon
-        sequence = F.pad(values, (0, 0, 0, horizon))  # (B, C + H, V)
-        if self.config.mark_horizon:
-            ahead = torch.arange(sequence.shape[1], device=values.device) >= values.shape[1]
-            sequence = torch.cat([sequence, ahead.to(values)[None, :, None].expand(len(values), -1, 1)], -1)
-        x = self.encoder(sequence)  # (B, C + H, D)
+        x = self.encoder(F.pad(values, (0, 0, 0, horizon)))  # (B, C + H, D)
         for block in self.blocks:
             x = block(x)
         made: Tensor = self.decoder(self.norm(x[:, -horizon:]))
