@@ -9,6 +9,8 @@ from tsfm.models import s4 as s4
 from tsfm.models import s_mamba as s_mamba
 from tsfm.models import simba as simba
 from tsfm.models import spacetime as spacetime
+from tsfm.models import state_space as state_space
 from tsfm.models import time_moe as time_moe
 from tsfm.models import visual_mae as visual_mae
 from tsfm.models import vitime as vitime
+from tsfm.models import xlstm_time as xlstm_time

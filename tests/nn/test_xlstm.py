@@ -1,0 +1,129 @@
+"""The xLSTM's blocks say what the authors' package says, and step by step what they say at once, gradients included."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tsfm.nn.mlstm import MLSTMState, mlstm, mlstm_step
+from tsfm.nn.slstm import SLSTMState, advance, empty_state, slstm
+from tsfm.nn.xlstm import XLSTMStack
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "xlstm_time"
+N, A, B, W = 6, 2, 3, 4
+
+
+def assert_close(found, wanted):
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * wanted.abs().max().item())
+
+
+@pytest.fixture
+def stack():
+    tensors = load_file(FIXTURES / "model.safetensors")
+    stack = XLSTMStack(["mlstm", "slstm", "mlstm"], 16, {"mlstm": 4, "slstm": 2})
+    own = {name.removeprefix("stack."): one for name, one in tensors.items() if name.startswith("stack.")}
+    stack.load_state_dict(own)
+    return stack
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    with np.load(FIXTURES / "io.npz") as file:
+        return {name: torch.from_numpy(file[name]) for name in file if not name.startswith("time_")}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", ["stack_a", "stack_b"])
+def test_every_block_gives_the_published_values(stack, arrays, case):
+    first, _ = stack.blocks[0](arrays[f"{case}_x"])
+    assert_close(first, arrays[f"{case}_block0_mlstm"])
+    assert_close(stack.blocks[1](first)[0], arrays[f"{case}_block1_slstm"])
+    assert_close(stack(arrays[f"{case}_x"]), arrays[f"{case}_y"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", ["stack_a", "stack_b"])
+def test_step_by_step_it_says_what_it_says_at_once(stack, arrays, case):
+    states, found = stack.empty(2), []
+    for x in arrays[f"{case}_x"].unbind(1):
+        y, states = stack.step(x, states)
+        found.append(y)
+    assert_close(torch.stack(found, 1), arrays[f"{case}_y_step"])
+    assert_close(torch.stack(found, 1), stack(arrays[f"{case}_x"]))
+
+
+@torch.no_grad()
+def test_the_cells_alone_give_the_published_values(stack, arrays):
+    read, _ = stack.blocks[0].xlstm.mlstm_cell(*(arrays[f"mcell_{name}"] for name in "qkv"), None)
+    assert_close(read, arrays["mcell_h"])
+    y, last = stack.blocks[1].xlstm.slstm_cell(arrays["scell_in"])
+    assert_close(y, arrays["scell_h"])
+    assert_close(torch.stack([part.transpose(0, 1).flatten(1) for part in last]), arrays["scell_last"])
+
+
+def drawn(*shape, seed=0, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(*shape, dtype=torch.float64, generator=generator) * scale).requires_grad_()
+
+
+def assert_same_gradients(found, wanted, inputs):
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, inputs), torch.autograd.grad(wanted, inputs))
+
+
+def test_the_loop_of_the_slstm_learns_what_automatic_differentiation_says():
+    gates, recurrent = drawn(N, A, B, 4 * W), drawn(A, 4 * W, W, seed=1)
+    parts = [drawn(A, B, W, seed=2 + at) for at in range(4)]
+    state = SLSTMState(parts[0], parts[1], parts[2].detach().exp().requires_grad_(), parts[3].detach())
+
+    def told(y, last):
+        return y.cos().sum() + (last.c / last.n).sin().sum() + last.y.sum()
+
+    now, outputs = state, []
+    for step in gates:
+        now, _ = advance(torch.baddbmm(step, now.y, recurrent.mT), now)
+        outputs.append(now.y)
+    inputs = (gates, recurrent, *state[:3])
+    assert_same_gradients(told(*slstm(gates, recurrent, state)), told(torch.stack(outputs), now), inputs)
+
+
+def test_the_loop_of_the_slstm_in_two_parts_is_the_whole():
+    gates, recurrent = drawn(N, A, B, 4 * W), drawn(A, 4 * W, W, seed=1)
+    whole, last = slstm(gates, recurrent, empty_state(gates[0, ..., :W]))
+    first, between = slstm(gates[:2], recurrent, empty_state(gates[0, ..., :W]))
+    second, after = slstm(gates[2:], recurrent, between)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    torch.testing.assert_close(tuple(after), tuple(last))
+    inputs = (gates, recurrent)
+    assert_same_gradients(first.sum() + second.cos().sum(), whole[:2].sum() + whole[2:].cos().sum(), inputs)
+
+
+def test_large_gates_overflow_nowhere():
+    gates = drawn(N, A, B, 4 * W, scale=1e3).detach().float().requires_grad_()
+    recurrent = drawn(A, 4 * W, W, seed=1).detach().float()
+    y, _ = slstm(gates, recurrent, empty_state(gates[0, ..., :W].detach()))
+    (learnt,) = torch.autograd.grad(y.sum(), gates)
+    assert y.isfinite().all()
+    assert learnt.isfinite().all()
+
+
+def test_the_mlstm_learns_at_once_what_it_learns_step_by_step():
+    query, key, value = (drawn(B, A, N, W, seed=seed) for seed in range(3))
+    take, keep = (drawn(B, A, N, seed=seed, scale=3.0) for seed in (3, 4))
+    memory = torch.zeros(B, A, W, W, dtype=torch.float64)
+    state = MLSTMState(memory, memory[..., 0], torch.full_like(memory[..., 0, 0], -torch.inf))
+    outputs = []
+    for at in range(N):
+        parts = (part[:, :, at] for part in (query, key, value, take, keep))
+        read, state = mlstm_step(*parts, state)
+        outputs.append(read)
+    inputs = (query, key, value, take, keep)
+    found, wanted = mlstm(*inputs), torch.stack(outputs, 2)
+    torch.testing.assert_close(found, wanted)
+    # The step form differentiates its stabiliser too, which counts for a millionth because of the added epsilon.
+    for one, other in zip(
+        torch.autograd.grad(found.cos().sum(), inputs), torch.autograd.grad(wanted.cos().sum(), inputs), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
