@@ -11,6 +11,7 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,32 +76,35 @@ def keep(row: dict[str, Any], out: Path) -> None:
         write_csv(out, [{name: one.get(name, "") for name in columns} for one in [*others, row]])
 
 
-def fits(asked: argparse.Namespace) -> Iterator[tuple[Fitted, Table]]:
-    """Every model asked for, fitted; one that was interrupted goes on where it stopped."""
+def asked_for(asked: argparse.Namespace) -> Iterator[tuple[str, str, int, int | None, int]]:
+    """Data, model, horizon, context and seed of every fit."""
+    return product(asked.data, asked.models, asked.horizons, asked.contexts or [None], asked.seeds)
+
+
+def fitted_row(asked: argparse.Namespace, one: tuple[str, str, int, int | None, int]) -> dict[str, Any]:
+    """Fit once and keep the row; a fit that was interrupted goes on where it stopped."""
+    data, model, horizon, context, seed = one
     console = Console(highlight=False)
+    table = read_table(data)
+    console.print(f"{model} on {table.name}, horizon {horizon}, seed {seed}")
     given = {name: getattr(asked, name) for name in ("rate", "batch", "epochs", "patience", "schedule")}
-    for data in asked.data:
-        table = read_table(data)
-        for model in asked.models:
-            for horizon in asked.horizons:
-                for context in asked.contexts or [None]:
-                    for seed in asked.seeds:
-                        console.print(f"{model} on {table.name}, horizon {horizon}, seed {seed}")
-                        named = (model, table.name, horizon, context, *asked.option, seed)
-                        yield (
-                            fit_table(
-                                model,
-                                table,
-                                horizon,
-                                context,
-                                preset=asked.preset,
-                                options=options_from(asked.option),
-                                settings=settings_of(model, seed=seed, **given),
-                                state=STATES / f"{'-'.join(map(str, named))}.safetensors",
-                                report=lambda line: console.print(line, style="dim", markup=False, soft_wrap=True),
-                            ),
-                            table,
-                        )
+    named = [*asked.option, *([f"preset={asked.preset}"] if asked.preset else [])]
+    state = STATES / f"{'-'.join(map(str, (model, table.name, horizon, context, *named, seed)))}.safetensors"
+    fitted = fit_table(
+        model,
+        table,
+        horizon,
+        context,
+        preset=asked.preset,
+        options=options_from(asked.option),
+        settings=settings_of(model, seed=seed, **given),
+        state=state,
+        report=lambda line: console.print(line, style="dim", markup=False, soft_wrap=True),
+    )
+    row = row_of(fitted, " ".join(named), table)
+    keep(row, asked.out)
+    state.unlink()
+    return row
 
 
 def main() -> int:
@@ -119,11 +123,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    named = [*asked.option, *([f"preset={asked.preset}"] if asked.preset else [])]
-    rows = []
-    for fitted, table in fits(asked):
-        rows.append(row_of(fitted, " ".join(named), table))
-        keep(rows[-1], asked.out)
+    rows = [fitted_row(asked, one) for one in asked_for(asked)]
     groups = pd.DataFrame(rows).groupby(["model", "data", "horizon", "context"])
     for (model, data, horizon, context), part in groups:
         mse, mae = part["mse"].mean(), part["mae"].mean()

@@ -206,9 +206,12 @@ def test_a_state_of_another_fit_is_not_gone_on_from(tmp_path):
     assert State(path, "that").load(model, fitting.optimizer_of(model, QUICK), {}).epochs == []
 
 
-def test_the_state_goes_when_the_fit_is_done(tmp_path):
-    made(state=tmp_path / "state.safetensors")
-    assert list(tmp_path.iterdir()) == []
+def test_the_state_of_a_whole_fit_gives_its_result_again_at_once(tmp_path):
+    said = []
+    first = made(state=tmp_path / "state.safetensors")
+    again = made(state=tmp_path / "state.safetensors", report=said.append)
+    assert said == ["going on after epoch 3, where it stopped"]
+    assert (again.scores, again.fit, again.seconds) == (first.scores, first.fit, first.seconds)
 
 
 def test_a_saved_model_loads_with_its_scores_and_the_same_forecast(tmp_path):

@@ -46,6 +46,7 @@ def train(
     settings = settings_of(model, **asked)
     folder = Path(f"{model}-{Path(data).stem}-{horizon}") if out is None else out
     check_folder(folder, data)
+    state = folder.with_name(f"{folder.name}.fitting.safetensors")
     console = Console(highlight=False)
     fitted = fit_table(
         model,
@@ -55,12 +56,13 @@ def train(
         preset=preset,
         options=options_from(option or []),
         settings=settings,
-        state=folder.with_name(f"{folder.name}.fitting.safetensors"),
+        state=state,
         device=device,
         report=partial(console.print, soft_wrap=True, markup=False, style="dim"),
         progress=None,
     )
     fitted.save(folder)
+    state.unlink()
     show(fitted, console)
     console.print(f"model    {folder}", soft_wrap=True, markup=False)
 

@@ -141,7 +141,7 @@ def fit_table(
 
     options    fields of its config by name, beside the sizes
     settings   how the fit goes; `settings_of(name)` by default
-    state      file that holds the fit after every epoch; a fit of the same kind goes on from it, and it goes at the end
+    state      file that holds the fit after every epoch, from which the same fit goes on; yours to delete in the end
     report     called with a line an epoch
     """
     settings = settings or settings_of(name)
@@ -153,16 +153,13 @@ def fit_table(
         torch.manual_seed(settings.seed)
         model = architecture(name)(config).to(device)
         kept = None if state is None else State(state, json.dumps(identity))
-        began = clock.perf_counter()
         course = fit(model, train, validation, settings, kept, report, progress)
     fitted = Fitted(model, name, table, scaling, {**asdict(settings), "best": course.best, "course": course.epochs})
     fitted.scores = dict(zip(("mse", "mae"), errors(model, test, settings.batch), strict=True))
     naive = score(lambda batch: repeat_season(batch, table.season, horizon), test, settings.batch)
     fitted.scores |= dict(zip(("naive_mse", "naive_mae"), naive, strict=True))
     fitted.scores |= {"windows": len(test), "validation_mse": course.validation}
-    fitted.seconds = clock.perf_counter() - began
-    if state is not None:
-        state.unlink(missing_ok=True)
+    fitted.seconds = sum(epoch["seconds"] for epoch in course.epochs)
     return fitted
 
 
