@@ -61,9 +61,10 @@ def begun(model: str, preset: str) -> "RunConfig":
     import tsfm.models  # noqa: F401  fills the registry
     from tsfm import registry
     from tsfm.errors import DataError
-    from tsfm.training.trainer import RunConfig
+    from tsfm.training.trainer import RunConfig, learns_from_patches
 
-    trainable = [name for name in registry.names() if name == MODEL or hasattr(registry.get(name), "window_loss")]
+    entries = {name: registry.get(name) for name in registry.names()}
+    trainable = [name for name, entry in entries.items() if learns_from_patches(entry) or hasattr(entry, "window_loss")]
     if model not in trainable:
         raise DataError(f"--model {model} cannot be pretrained here; there are {', '.join(trainable)}")
     entry = registry.get(model)

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tsfm.nn.attention import causal_bias
-from tsfm.nn.lags import LAG_RANGES, causal_lags, deviations, known_steps, seasonal_copies
+from tsfm.nn.lags import (
+    LAG_RANGES,
+    causal_lags,
+    deviations,
+    known_steps,
+    lags_since_start,
+    seasonal_copies,
+)
 from tsfm.nn.scaling import Scale, causal_scale, running_statistics, squash
 
 # B series, N context patches, P patch length, M tokens (N plus those that look ahead).
@@ -69,6 +76,22 @@ def decoder_inputs(
     observed    (B, N, P)
     boundaries  prefix ends, in patches, where seasonal lags are estimated
     """
+    channels, scale = token_channels(layout, values, observed, boundaries, ahead)
+    return Inputs(channels, causal_bias(scale.seen > 0), scale)
+
+
+def token_channels(
+    layout: Layout,
+    values: Tensor,
+    observed: Tensor,
+    boundaries: Sequence[int] | None,
+    ahead: int = 0,
+    first: int = 0,
+) -> tuple[Tensor, Scale]:
+    """Channels and scale of the tokens from `first` on, as `decoder_inputs` has them.
+
+    boundaries  None: those that count from the start of each series (tsfm/nn/lags.py)
+    """
     scale = causal_scale(values, observed)
     known = known_steps(observed)
     if ahead:
@@ -78,18 +101,25 @@ def decoder_inputs(
     future = (0, 0, 0, ahead)
     seen = F.pad(observed, future)
     ahead_too = F.pad(values, future)
+    running = running_statistics(scale, seen)
+    if layout.copies and boundaries is None:
+        lag, strength = lags_since_start(values, observed, scale, tokens, first)
+    elif layout.copies:
+        lag, strength = causal_lags(values, observed, scale, boundaries or (), tokens)
+    if first:
+        scale = Scale(*(part[:, first:] for part in scale))
+        seen, ahead_too, known, running = seen[:, first:], ahead_too[:, first:], known[:, first:], running[:, first:]
     anchor = squash(scale.last[..., None], scale)  # (B, M, 1)
     squashed = torch.where(seen, squash(ahead_too, scale), 0.0)
     close_up = torch.where(seen, torch.asinh((ahead_too - scale.last[..., None]) / scale.rough[..., None]), 0.0)
-    channels = [anchor, squashed, close_up, seen.to(values.dtype), running_statistics(scale, seen)]
+    channels = [anchor, squashed, close_up, seen.to(values.dtype), running]
     if layout.copies:
-        lag, strength = causal_lags(values, observed, scale, boundaries, tokens)
-        copies, rests = seasonal_copies(values, observed, lag, known, tokens)
+        copies, rests = seasonal_copies(values, observed, lag, known, tokens, first)
         copies = torch.where(rests, squash(copies, scale) - anchor[..., None, None], 0.0)
         channels += [copies.flatten(2), strength, torch.log2(lag.clamp(min=1).to(values.dtype)) / 8]
         if layout.deviations:
-            channels.append(deviations(values, observed, scale, lag))
-    return Inputs(torch.cat(channels, -1), causal_bias(scale.seen > 0), scale)
+            channels.append(deviations(values, observed, scale, lag, first))
+    return torch.cat(channels, -1), scale
 
 
 def with_mirror_image(made: Inputs, parity: Tensor) -> Inputs:

@@ -11,6 +11,7 @@ Related: the computed periodicity of TinyCast (2025) and the phase features of T
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from tsfm.nn.scaling import Scale, squash
 LAG_RANGES: tuple[tuple[int, int], ...] = ((2, 32), (32, 256), (256, 1025))  # half open, in steps
 CYCLES = 3  # cycles back that the averaged copy looks
 FIRST_BOUNDARY = 4  # patches; before it no lag is tried
+LADDER = tuple(sorted({1, *(part << step for step in range(16) for part in (2, 3))}))  # 1, 2, 3, 4, 6, 8, 12, 16, ...
 
 
 def default_boundaries(patches: int) -> list[int]:
@@ -106,6 +108,40 @@ def causal_lags(
     return lag, strength
 
 
+def lags_since_start(
+    values: Tensor, observed: Tensor, scale: Scale, tokens: int, first: int = 0
+) -> tuple[Tensor, Tensor]:
+    """As `causal_lags`, for tokens from `first` on, at the boundaries of `LADDER`, counted from where a series begins.
+
+    Later values move no boundary, so what a stream has read stays as it was read. In the longest gap between two
+    boundaries a third of the series is newer than the lags.
+    returns lag (B, tokens - first, S), strength (B, tokens - first, S + 1)
+    """
+    patches = values.shape[1]
+    begun = observed.any(-1).to(torch.uint8).argmax(1, keepdim=True)  # (B, 1)
+    at = begun + torch.arange(patches, device=values.device)  # (B, N), counted from there
+    inside = at < patches
+    at = at.clamp(max=patches - 1)
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    values, observed = values[rows, at], observed[rows, at] & inside[..., None]
+    age = torch.arange(first + 1, tokens + 1, device=values.device) - begun  # (B, tokens - first) patches so far
+    slots = len(LAG_RANGES)
+    lag = torch.zeros(*age.shape, slots, dtype=torch.int64, device=values.device)
+    strength = torch.zeros(*age.shape, slots + 1, dtype=values.dtype, device=values.device)
+    oldest, newest = int(age[:, 0].min()), min(int(age[:, -1].max()), patches - int(begun.min()))
+    for end, following in pairwise(LADDER):
+        if following <= oldest or end > newest:
+            continue
+        place = at[:, end - 1 : end]
+        loc, spread = scale.loc.gather(1, place), scale.scale.gather(1, place)
+        seen = observed[:, :end].flatten(1)
+        prefix = torch.where(seen, torch.asinh((values[:, :end].flatten(1) - loc) / spread), 0.0)
+        found, strong = best_lags(prefix, seen)
+        reached = ((age >= end) & (end <= patches - begun))[..., None]  # what looks ahead learns no more
+        lag, strength = torch.where(reached, found[:, None], lag), torch.where(reached, strong[:, None], strength)
+    return lag, strength
+
+
 def known_steps(observed: Tensor) -> Tensor:
     """Steps up to the end of the newest patch with an observed value, for each token; (B, N, P) -> (B, N)."""
     patches, patch = observed.shape[1], observed.shape[2]
@@ -113,8 +149,12 @@ def known_steps(observed: Tensor) -> Tensor:
     return torch.where(observed.any(-1), end, 0).cummax(1).values
 
 
-def seasonal_copies(values: Tensor, observed: Tensor, lag: Tensor, known: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+def seasonal_copies(
+    values: Tensor, observed: Tensor, lag: Tensor, known: Tensor, tokens: int, first: int = 0
+) -> tuple[Tensor, Tensor]:
     """What each lag says of the patch after every token: its latest cycle, and the mean of the last few cycles.
+
+    Of T tokens, `first` to `tokens`.
 
     values    (B, N, P)  in the units of the series, zero where not observed
     observed  (B, N, P)
@@ -125,7 +165,7 @@ def seasonal_copies(values: Tensor, observed: Tensor, lag: Tensor, known: Tensor
     batch, patches, patch = values.shape
     flat, seen = values.reshape(batch, -1), observed.reshape(batch, -1)
     steps = torch.arange(patch, device=values.device)
-    target = (torch.arange(1, tokens + 1, device=values.device) * patch)[:, None] + steps  # (T, P)
+    target = (torch.arange(first + 1, tokens + 1, device=values.device) * patch)[:, None] + steps  # (T, P)
     ahead = (target[None] - known[..., None])[:, :, None]  # (B, T, 1, P) steps beyond what is known
     period = lag[..., None].clamp(min=1)
     latest = target[None, :, None] - (ahead // period + 1) * period  # (B, T, S, P)
@@ -146,16 +186,17 @@ def seasonal_copies(values: Tensor, observed: Tensor, lag: Tensor, known: Tensor
     return torch.stack([recent, mean], 3), torch.stack([seen_recent, weight > 0], 3)
 
 
-def deviations(values: Tensor, observed: Tensor, scale: Scale, lag: Tensor) -> Tensor:
+def deviations(values: Tensor, observed: Tensor, scale: Scale, lag: Tensor, first: int = 0) -> Tensor:
     """How far each token's newest value lies above what each lag said of it, squashed; 0 where that is unknown.
 
-    values, observed (B, N, P); scale and lag of T >= N tokens, the rest of which look at the future -> (B, T, S)
+    values, observed (B, N, P); scale and lag of T tokens from `first` on, of which those after N look at the future
+    -> (B, T, S)
     """
     batch, patches, _ = values.shape
     flat, seen = values.flatten(1), observed.flatten(1)
     at = torch.where(seen, torch.arange(flat.shape[1], device=values.device), -1).view(values.shape).amax(-1)
     newest = at.cummax(1).values  # (B, N)
-    newest = torch.cat([newest, newest[:, -1:].expand(-1, lag.shape[1] - patches)], 1)
+    newest = torch.cat([newest, newest[:, -1:].expand(-1, first + lag.shape[1] - patches)], 1)[:, first:]
     source = newest[..., None] - lag
     known = (source >= 0) & (lag > 0)
     there = source.clamp(min=0).reshape(batch, -1)

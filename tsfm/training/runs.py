@@ -17,7 +17,7 @@ from tsfm.errors import DataError
 from tsfm.leaks import carry
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.training.checkpoint import load_state, save_state, write_text
-from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config, tokens_of
+from tsfm.training.trainer import RunConfig, Trainer, as_json, learns_from_patches, read_config, tokens_of
 
 DESCRIPTION = (
     "Small zero-shot forecaster: a causal patch decoder with sparse experts, trained from nothing by this project."
@@ -104,13 +104,14 @@ def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
 
 
 def write_model(model: Any, folder: Path, run: Path) -> Path:
-    """Write a model folder that `tsfm.load` reads, blocks in int8 (other models: in bfloat16), and the run's facts.
+    """Write a model folder that `tsfm.load` reads, and the run's facts.
 
+    The blocks of a patch decoder are in int8, other models in bfloat16.
     With it goes a file by which users recognise its training series (tsfm/leaks.py).
     """
     config, (step, seconds) = read_config(run), progress_of(run)
     card = new_card(model) | {
-        "weights": {"dtype": "int8" if isinstance(model, MoEDecoder) else "bfloat16"},
+        "weights": {"dtype": "int8" if learns_from_patches(type(model)) else "bfloat16"},
         "licence": "Apache-2.0",
         "description": DESCRIPTION if isinstance(model, MoEDecoder) else described(model),
         "training": {

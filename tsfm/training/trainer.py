@@ -38,7 +38,7 @@ from tsfm.training.optimizer import NorMuonAdamW, rate_factor
 
 MEASURED_SECONDS = 60.0
 
-Prepared = tuple[Tensor, ...]  # channels, attention bias, target, counted; or values, observed
+Prepared = tuple[Tensor, ...]  # channels, attention bias (or mask), target, counted; or values, observed
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,14 @@ def tokens_of(config: RunConfig) -> int:
     """Tokens of a step: patches of context, or points for a model that has no patches."""
     patched = hasattr(config.model, "patch")
     return config.windows.tokens if patched else config.windows.tokens * config.windows.patch
+
+
+def learns_from_patches(entry: Any) -> bool:
+    """Whether a registered model is shown patches by `inputs` and learns the quantiles of the next, as the flagship.
+
+    Others have a loss of their own, `window_loss`, or cannot be trained here.
+    """
+    return hasattr(entry, "inputs")
 
 
 def as_json(config: RunConfig) -> str:
