@@ -28,6 +28,7 @@ from tsfm.models.vitime_pixels import (
     scene_of,
     value_of,
 )
+from tsfm.training.trainer import Trainer, read_config
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "vitime"
 CONFIG = json.loads((FIXTURE / "config.json").read_text())
@@ -279,4 +280,17 @@ def test_every_size_can_be_begun_from_the_command_line():
         config = begun("vitime", preset)
         assert config.model == PRESETS[preset]
         assert config.windows.families["realts"] > 0
-    assert replace(TINY, height=64) != PRESETS["nano"]
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+    begin = begun("vitime", "tiny")
+    small = replace(begin.windows, contexts=(64, 128), context_shares=(0.5, 0.5), tokens=8, chunk_series=8)
+    config = replace(begin, windows=small, warmup=2).with_steps(4)
+    Trainer(tmp_path / "whole", config).run(report=lambda line: None)
+    cut = Trainer(tmp_path / "cut", config)
+    cut.resume()
+    cut.losses += [cut.train_step() for _ in range(2)]
+    cut.save()
+    assert read_config(tmp_path / "cut") == config
+    assert Trainer(tmp_path / "cut", config).run(report=lambda line: None)
+    assert (tmp_path / "cut" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()

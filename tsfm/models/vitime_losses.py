@@ -28,7 +28,8 @@ def column_loss(logits: Tensor, row: Tensor, limit: float, power: float = 1.0, w
     table = distances(logits.shape[-1], power, logits.device) * (2 * limit / (logits.shape[-1] - 1)) ** power
     spread = ((probability @ table) * probability).sum(-1)
     distance = (probability * table[row]).sum(-1) - 0.5 * spread
-    return weight * distance - likelihood.gather(-1, row[..., None])[..., 0]
+    lost: Tensor = weight * distance - likelihood.gather(-1, row[..., None])[..., 0]
+    return lost
 
 
 def ends(observed: Tensor) -> tuple[Tensor, Tensor]:
