@@ -40,6 +40,7 @@ def convert(
 def tensors_of(file: Path) -> "dict[str, Tensor]":
     """The tensors by name that a file of `torch.save` holds; `DataError` where it holds anything else."""
     import pickle
+    import re
 
     import torch
 
@@ -50,8 +51,9 @@ def tensors_of(file: Path) -> "dict[str, Tensor]":
     try:
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{file} holds more than tensors, which tsfm never runs: {reason}") from None
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"asks for {asked[1].rstrip('.')}, and" if asked else "is not what torch.save writes, or"
+        raise DataError(f"{file} {what} holds more than tensors; tsfm runs nothing that a file asks for") from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         raise DataError(f"{file} is not what torch.save writes ({error}); download it again") from None
     for key in KEYS:

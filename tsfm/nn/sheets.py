@@ -120,7 +120,7 @@ def neighbours(observed: Tensor, horizon: int = 0) -> tuple[Tensor, Tensor, Tens
         torch.where(before < 0, after, before).clamp(max=steps - 1),
         torch.where(after == steps, before, after).clamp(min=0),
     )
-    share = (column - before) / (after - before).clamp(min=1)
+    share = ((column - before) / (after - before).clamp(min=1)).clamp(0, 1)
     last = before[:, -1:].expand(-1, horizon)
     before, after = torch.cat([before, last], 1), torch.cat([after, last], 1)
     return before, after, torch.cat([share, torch.zeros_like(last, dtype=share.dtype)], 1)
