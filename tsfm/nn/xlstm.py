@@ -26,7 +26,7 @@ NORM_EPS = 1e-5
 
 
 class LayerState(NamedTuple):
-    """Inputs that the convolution still sees (B, D, TAPS - 1), and the cell's state."""
+    """Inputs that the convolution still sees (B, TAPS - 1, D), and the cell's state."""
 
     recent: Tensor
     cell: MLSTMState | SLSTMState
@@ -64,16 +64,23 @@ class Headwise(nn.Module):
 
 
 class CausalConvolution(nn.Module):
-    """Every channel's own filter of the last steps, then SiLU."""
+    """Every channel's own filter of the last steps, then SiLU.
+
+    A sum over the taps: the way back through a depthwise `nn.Conv1d` took half of a whole training step on a CPU.
+    """
 
     def __init__(self, width: int):
         super().__init__()
         self.conv = nn.Conv1d(width, width, TAPS, groups=width)
 
     def forward(self, x: Tensor, recent: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, N, D), recent (B, D, TAPS - 1) or None for zeros -> (B, N, D), and what is recent then."""
-        steps = F.pad(x.mT, (TAPS - 1, 0)) if recent is None else torch.cat([recent, x.mT], dim=-1)
-        return F.silu(self.conv(steps).mT), steps[..., 1 - TAPS :]
+        """x (B, N, D), recent (B, TAPS - 1, D) or None for zeros -> (B, N, D), and what is recent then."""
+        steps = F.pad(x, (0, 0, TAPS - 1, 0)) if recent is None else torch.cat([recent, x], dim=1)
+        assert self.conv.bias is not None
+        total, count = self.conv.bias, x.shape[1]
+        for tap, weight in enumerate(self.conv.weight.unbind(-1)):  # (D, 1) each
+            total = torch.addcmul(total, steps[:, tap : tap + count], weight[:, 0])
+        return F.silu(total), steps[:, count:]
 
 
 class MLSTMCell(nn.Module):
@@ -136,7 +143,7 @@ class MLSTM(nn.Module):
         inner, heads = len(self.learnable_skip), self.mlstm_cell.heads
         memory = self.learnable_skip.new_zeros(series, heads, inner // heads, inner // heads)
         cell = MLSTMState(memory, memory[..., 0], torch.full_like(memory[..., 0, 0], -torch.inf))
-        return LayerState(memory.new_zeros(series, inner, TAPS - 1), cell)
+        return LayerState(memory.new_zeros(series, TAPS - 1, inner), cell)
 
 
 class SLSTMCell(nn.Module):
@@ -183,7 +190,7 @@ class SLSTM(nn.Module):
     def empty(self, series: int) -> LayerState:
         """The state before any step."""
         kernel = self.slstm_cell._recurrent_kernel_
-        recent = kernel.new_zeros(series, kernel.shape[0] * kernel.shape[2], TAPS - 1)
+        recent = kernel.new_zeros(series, TAPS - 1, kernel.shape[0] * kernel.shape[2])
         return LayerState(recent, empty_state(kernel.new_zeros(kernel.shape[0], series, kernel.shape[2])))
 
 
