@@ -14,6 +14,7 @@ it, which recomputes some rows to the same values, and the last block of a gradi
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,9 +204,12 @@ def weight_grad(left: Tensor, right: Tensor, start: Tensor) -> Tensor:
     wide = torch.promote_types(left.dtype, torch.float32)
     out = left.new_zeros(len(bounds) - 1, left.shape[1], right.shape[1], dtype=wide)
     with torch.autocast(left.device.type, enabled=False):
-        for expert in range(out.shape[0]):
-            for first in range(bounds[expert], bounds[expert + 1], BLOCK):
-                last = min(first + BLOCK, bounds[expert + 1])
+        for expert, (begin, end) in enumerate(pairwise(bounds)):
+            if left.dtype == wide:  # not of oneDNN: any shape will do, and the sum over blocks costs two passes each
+                torch.mm(left[begin:end].t(), right[begin:end], out=out[expert])
+                continue
+            for first in range(begin, end, BLOCK):
+                last = min(first + BLOCK, end)
                 out[expert] += torch.mm(padded(left[first:last]).t(), padded(right[first:last]))
     return out.to(left.dtype)
 

@@ -17,7 +17,7 @@ from tsfm import kernels
 from tsfm.nn.kv_cache import KVCache
 from tsfm.nn.moe import record
 from tsfm.nn.norms import normalise
-from tsfm.nn.rotary import rotate
+from tsfm.nn.rotary import rotate_, rotated
 
 if TYPE_CHECKING:
     from tsfm.models.time_moe import TimeMoEConfig
@@ -84,8 +84,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, turn: Angles, allowed: Tensor | None) -> Tensor:
         """x (B, N, D), allowed (B, 1, N, N) bool, None for causal -> (B, N, D)."""
-        query = rotate(self.q_proj(x).unflatten(-1, (self.heads, -1)), *turn)
-        key = rotate(self.k_proj(x).unflatten(-1, (self.kv_heads, -1)), *turn)
+        query = rotated(self.q_proj(x).unflatten(-1, (self.heads, -1)), *turn)
+        key = rotated(self.k_proj(x).unflatten(-1, (self.kv_heads, -1)), *turn)
         value = self.v_proj(x).unflatten(-1, (self.kv_heads, -1))
         query, key = query.to(value.dtype), key.to(value.dtype)
         hidden = None
@@ -114,12 +114,12 @@ class Attention(nn.Module):
         """
         kind = self.q_proj.weight.dtype
         x = x.to(kind)
-        key = rotate(self.k_proj(x).unflatten(-1, (self.kv_heads, -1)), *turn).to(kind)
+        key = rotate_(self.k_proj(x).unflatten(-1, (self.kv_heads, -1)).float(), *turn).to(kind)
         value = self.v_proj(x).unflatten(-1, (self.kv_heads, -1))
         key, value = cache.append(layer, key, value)
         if last is not None:
             x, turn = step_of(x, last), Angles(*(step_of(part, last) for part in turn))
-        query = rotate(self.q_proj(x).unflatten(-1, (self.heads, -1)), *turn).to(kind)
+        query = rotate_(self.q_proj(x).unflatten(-1, (self.heads, -1)).float(), *turn).to(kind)
         return self.mixed(query, key, value, allowed)
 
 

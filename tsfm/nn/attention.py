@@ -53,8 +53,8 @@ class CausalAttention(nn.Module):
         x = x.to(kind)
         query = F.linear(x[:, -asking:].contiguous(), self.qkv.weight[:width]).unflatten(-1, (self.heads, -1))
         key, value = F.linear(x, self.qkv.weight[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
-        query = rotate_(normalise(query.float(), self.query_norm), cos[-asking:], sin[-asking:]).to(kind)
-        key = rotate_(normalise(key.float(), self.key_norm), cos, sin).to(kind)
+        query = rotate_(normalise(query.float(), self.query_norm), cos[-asking:, None], sin[-asking:, None]).to(kind)
+        key = rotate_(normalise(key.float(), self.key_norm), cos[:, None], sin[:, None]).to(kind)
         mixed = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), bias[:, :, -asking:].to(kind)
         )

@@ -1,7 +1,10 @@
 """Rotary position embedding on part of each head (Su et al. 2021), so that content and position share the head."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # B series, A heads, N tokens, R rotated width of a head.
 
@@ -21,10 +24,31 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rotate_(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`rotate` in place, for inference; x (B, N, A, head width), tokens before heads."""
+    """`rotate` in place and without a gradient: a quarter of its time; cos and sin broadcast against half of x."""
     half = cos.shape[-1]
-    cos, sin = cos[:, None], sin[:, None]
     turned = x[..., : 2 * half]
     swapped = torch.cat([turned[..., half:], turned[..., :half]], dim=-1)
     turned.mul_(torch.cat([cos, cos], dim=-1)).addcmul_(swapped, torch.cat([-sin, sin], dim=-1))
     return x
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`rotate` by the passes of `rotate_`, for training; nothing of x is kept for the gradient."""
+    out: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Rotation(torch.autograd.Function):
+    """Its gradient is turned back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.kind = x.dtype
+        return rotate_(x.to(torch.promote_types(x.dtype, torch.float32), copy=True), cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return rotate_(grad.clone(), cos, -sin).to(ctx.kind), None, None
