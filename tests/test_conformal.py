@@ -86,6 +86,7 @@ def test_a_series_too_short_has_its_point_and_says_why_it_has_no_interval(points
     ):
         made.interval(0.8)
     assert (made["old"].quantile(0.9)["old"] > made["old"].median["old"]).all()
+    assert made.provenance.notes[1].startswith("1 series with a point forecast alone, too short")
 
 
 def test_tables_pictures_and_cards_show_what_there_is(points):

@@ -118,6 +118,11 @@ def notes(forecaster: "Forecaster", evidence: Evidence | None) -> list[str]:
     found = []
     if evidence is not None and evidence.forecasts:
         found.append(str(evidence))
+    if evidence is not None and evidence.wanted and evidence.without:
+        found.append(
+            f"{len(evidence.without)} series with a point forecast alone, too short or too full of gaps to measure the "
+            "model's errors so far ahead; .points says what it takes"
+        )
     if "official" in forecaster.card:
         found.append(str(forecaster.card["official"]["notice"]))
     return found
