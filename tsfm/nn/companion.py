@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 # B series, K kernels, S state size, L steps, H horizon, R outputs. Vectors a, b, c, k are (K, S).
 
-AT_ONCE = 2**19  # numbers that are transformed together: more leave the cache of a core
+AT_ONCE = 2**17  # numbers that are transformed together: more leave the cache of a core
 
 
 def product(left: Tensor, right: Tensor, length: int) -> Tensor:
@@ -71,7 +71,7 @@ class Recurrence:
         """
         steps = u.shape[-1]
         last = product(self.inverse, b.double().flip(-1), steps + self.state - 1)  # (K, L + S - 1) of A^l b
-        ahead = torch.einsum("bkl,kls->bks", u.flip(-1), last.unfold(-1, self.state, 1).to(u.dtype))
+        ahead = torch.einsum("bkl,kls->bks", u.flip(-1), last.to(u.dtype).unfold(-1, self.state, 1))
         mixing = F.pad(self.denominator[..., : self.state].flip(-1), (0, self.state - 1)).unfold(-1, self.state, 1)
         return torch.einsum("bks,kts->bkt", ahead, mixing.to(u.dtype))
 
