@@ -4,8 +4,9 @@ Decays and driven inputs of a few steps are made by whole-tensor operations, so 
 sequence; how many steps follows from the cache. On one core, at 256 channels of 16 states and float32, this takes 0.8
 to 1.0 of the time of a loop that does everything step by step at 16 series, 0.6 at one series, and with the backward
 pass half and a third of the time of that loop under autograd (0.9 at 64 series of 512 channels), which keeps twelve
-times as much (313 MB for 27 MB at 16 series of 512 steps). Chunks that advance together by cumulative products are
-slower, because every state moves through memory twice more.
+times as much (313 MB for 27 MB at 16 series of 512 steps). Beside the reference path it takes less time at every size
+of `evaluation/results/speed_scan.csv`. Chunks that advance together by cumulative products are slower, because every
+state moves through memory twice more.
 
 The backward pass starts at every 64th state, which the forward pass saved, and holds the states of those 64 steps
 only in part: it notes the first of every few, and makes these few again.
@@ -50,13 +51,19 @@ class Steps:
         self.drive = self.delta * self.u
         self.into, self.out_of = (matrix[:, at].transpose(0, 1).to(kind).contiguous() for matrix in (B, C))
 
-    def run(self, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Decays and states of every step, both (T, S, G, N, P), after the state (S, G, N, P)."""
-        decay = (self.delta[..., None, :] * A).exp_()
-        states = self.into[..., None] * self.drive[..., None, :]
+    def run(self, A: Tensor, state: Tensor, room: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Decays and states of every step, both (T, S, G, N, P) in the room, after the state (S, G, N, P)."""
+        decay, states = (part[: self.delta.shape[0]] for part in room[:2])
+        torch.mul(self.delta[..., None, :], A, out=decay).exp_()
+        torch.mul(self.into[..., None], self.drive[..., None, :], out=states)
         for t in range(states.shape[0]):
             state = torch.addcmul(states[t], decay[t], state, out=states[t])
         return decay, states
+
+
+def room_for(parts: int, steps: int, state: Tensor) -> list[Tensor]:
+    """Memory for states of so many steps that serves every piece; fresh memory would be faulted in page by page."""
+    return [state.new_empty(steps, *state.shape) for _ in range(parts)]
 
 
 def rows(values: Tensor, at: slice, groups: int, kind: torch.dtype) -> Tensor:
@@ -98,12 +105,13 @@ def forward(
     state = u.new_zeros(series, *A.shape, dtype=kind) if start is None else start.to(kind, copy=True)
     saved = u.new_empty(series, -(-length // EVERY), *A.shape, dtype=kind)
     size = steps_at_once(state.numel())
+    room = room_for(2, min(size, length), state)
     for first in range(0, length, size):
         if first % EVERY == 0:
             saved[:, first // EVERY] = state
         at = slice(first, min(first + size, length))
         steps = Steps(u, delta, B, C, bias, softplus, at, kind)
-        _, states = steps.run(A, state)
+        _, states = steps.run(A, state, room)
         state = states[-1].clone()
         y = read_out(steps.out_of, states)
         if D is not None:
@@ -136,9 +144,10 @@ def step_back(
     softplus: bool,
     state: Tensor,
     grad: Tensor,
+    room: list[Tensor],
 ) -> None:
     """Gradients of the steps `at`, of which `state` is the one before; grad (T, S, G, P) is that of their outputs."""
-    decay, states = steps.run(A, state)
+    decay, states = steps.run(A, state, room)
     skip = None if D is None else D.to(A).view(A.shape[0], -1)
     if z is not None:
         gate = rows(z, at, A.shape[0], A.dtype)
@@ -149,7 +158,8 @@ def step_back(
         write(into.z, at, grad * y * open_ * (1 + gate * (1 - open_)))
         grad = grad * gate * open_
     into.C[:, at] = over_channels(states, grad).transpose(0, 1)
-    adjoints = steps.out_of[..., None] * grad[..., None, :]
+    adjoints = room[2][: grad.shape[0]]
+    torch.mul(steps.out_of[..., None], grad[..., None, :], out=adjoints)
     adjoints[-1] += into.adjoint
     for t in range(states.shape[0] - 1, 0, -1):
         adjoints[t - 1].addcmul_(decay[t], adjoints[t])
@@ -192,6 +202,7 @@ def backward(
     adjoint = u.new_zeros(u.shape[0], *A.shape, dtype=kind) if grad_last is None else grad_last.to(kind, copy=True)
     into = Gradients(u, delta, A, B, z, adjoint)
     size = steps_at_once(adjoint.numel())
+    room = room_for(3, min(size, length), adjoint)
 
     def steps_of(at: slice) -> Steps:
         return Steps(u, delta, B, C, bias, softplus, at, kind)
@@ -201,8 +212,8 @@ def backward(
         pieces = [slice(first, min(first + size, end)) for first in range(begin, end, size)]
         marks = [saved[:, chunk]]
         for at in pieces[:-1]:
-            marks.append(steps_of(at).run(A, marks[-1])[1][-1].clone())
+            marks.append(steps_of(at).run(A, marks[-1], room)[1][-1].clone())
         for at, state in zip(reversed(pieces), reversed(marks), strict=True):
             of_out = rows(grad, at, A.shape[0], kind)
-            step_back(into, steps_of(at), at, A, D, z, softplus, state, of_out)
+            step_back(into, steps_of(at), at, A, D, z, softplus, state, of_out, room)
     return into.u, into.delta, into.A, into.B, into.C, into.D.flatten(), into.z, into.bias.flatten(), into.adjoint
