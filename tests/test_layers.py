@@ -48,6 +48,7 @@ ROOT_MODULES = {
         "official",
         "other_variates",
         "packing",
+        "streaming",
         "views",
     },
 }

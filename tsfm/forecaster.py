@@ -40,6 +40,7 @@ from tsfm.views import averaged_quantiles
 if TYPE_CHECKING:
     from tsfm.gluonts_predictor import GluonTSPredictor
     from tsfm.leaks import LeakReport
+    from tsfm.streaming import Stream
 
 # H horizon, Q quantile levels.
 
@@ -238,6 +239,15 @@ class Forecaster:
 
         panel = to_panel(data, id=id, time=time, target=target, freq=freq, errors="skip")
         return seen_in_training(self, zip(panel.ids, panel.values, strict=True))
+
+    def stream(self, history: Any, **columns: Any) -> "Stream":
+        """Return a stream that begins with a history: `.update(new_points)`, `.forecast(horizon)` (tsfm/streaming.py).
+
+        columns  id, time, target and freq, as in `forecast`
+        """
+        from tsfm.streaming import Stream
+
+        return Stream(self, history, **columns)
 
     def as_gluonts(self, prediction_length: int) -> "GluonTSPredictor":
         """Return a predictor for GluonTS's own tools, such as `gluonts.model.evaluate_model`."""

@@ -2,7 +2,7 @@
 
 Patches, causal scaling, seasonal copies, sparse experts, quantile head, losses and trainer are the flagship's
 (tsfm/models/moe_decoder.py, decoder_inputs.py). What a token knows of earlier ones it has from a state of fixed size
-(state_space_mixers.py), so a stream can go on from it without reading its history again (state_space_stream.py).
+(state_space_mixers.py), so a stream can go on from it without reading its history again (tsfm/streaming.py).
 
 Two things differ so that a stream may read as a whole series is read. Lags of seasonal copies are estimated at patches
 counted from the start of a series, because what follows must not move them; and a context is read in float64, exactly
@@ -62,6 +62,9 @@ class StateSpaceConfig:
 
 
 PRESETS = {
+    "pico": StateSpaceConfig(
+        width=64, depth=2, inner=64, state=16, heads=2, shared_width=48, expert_width=16, experts=4, max_ahead=8
+    ),
     "nano": StateSpaceConfig(),
     "nano-ssd": StateSpaceConfig(),
     "nano-gla": StateSpaceConfig(mixer="gla", inner=192, state=24),
@@ -129,6 +132,11 @@ class StateSpace(nn.Module):
     def max_context(self) -> int:
         """Longest context used, in steps."""
         return self.config.max_context
+
+    @property
+    def streams(self) -> bool:
+        """Whether what a token knows of earlier ones has a fixed size, so that a stream can go on from it."""
+        return self.config.mixer != "attention"
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products of `predict` (float32 or bfloat16)."""
