@@ -112,7 +112,7 @@ class SiMBA(nn.Module):
     """SiMBA's blocks over patches of each variate, or over the variates; see the module's docstring."""
 
     Config = SiMBAConfig
-    # Ours, chosen by the validation error on ETTh1: the paper's settings for time series are not published.
+    # Ours, not tuned: the settings of the paper for time series are not published.
     fit_settings = MappingProxyType({"rate": 5e-4, "batch": 32, "epochs": 10, "patience": 3, "schedule": "type1"})
 
     def __init__(self, config: SiMBAConfig):
