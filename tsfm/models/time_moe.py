@@ -101,13 +101,6 @@ class TimeMoE(nn.Module):
     point_only = True
     fills_gaps = True
     own_scaling = True
-    EXCEPT = MappingProxyType(
-        {
-            "a_history_without_negative_values_has_no_negative_forecast_unless_asked": (
-                "a model of points: a history of a few steps is too short for the backtest that intervals come from"
-            )
-        }
-    )
     input_dtype = torch.float64
     PARTS = MappingProxyType(
         {

@@ -95,7 +95,8 @@ def how_fast(rows: Rows) -> list[str]:
 
 def limits(model: Any) -> list[str]:
     """What it cannot do, as its class says it."""
-    kept = [f"- Promise not kept, {promise.replace('_', ' ')!r}: {reason}." for promise, reason in model.EXCEPT.items()]
+    excepted = getattr(model, "EXCEPT", {})
+    kept = [f"- Promise not kept, {promise.replace('_', ' ')!r}: {reason}." for promise, reason in excepted.items()]
     gaps = ["- Steps missing inside a history are filled by straight lines."] * bool(
         getattr(model, "fills_gaps", False)
     )
