@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from tsfm.training.trainer import RunConfig
 
 RUNS = Path("~/.cache/tsfm/train")
-MODEL = "moe-decoder"
+MODEL, PRESET = "moe-decoder", "tiny"
 
 
 def pretrain(
-    run: Annotated[str, typer.Option(help="Name of the run; its folder holds everything a restart needs.")] = "tiny",
-    model: Annotated[str, typer.Option(help="Architecture: moe-decoder, or another that can be trained.")] = MODEL,
-    preset: Annotated[str, typer.Option(help="Size of the model.")] = "tiny",
+    run: Annotated[
+        str | None,
+        typer.Option(help="Name of the run, whose folder holds all that a restart needs; else that of its model."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help=f"Architecture: {MODEL}, or another that can be trained.")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Size of the model, {PRESET} for a new run.")] = None,
     data: Annotated[
         str, typer.Option(help="Comma-separated: 'synthetic', and folders of parquet sets that may be trained on.")
     ] = "synthetic",
@@ -35,23 +38,50 @@ def pretrain(
     """Pretrain a forecaster; the same command again goes on where the run stopped."""
     from tsfm.training.runs import back_up, open_run, start_branch, write_model
     from tsfm.training.runs import restore as restore_run
+    from tsfm.training.trainer import read_config
 
     home = folder.expanduser()
+    place = home / (run or run_name(model or MODEL, preset or PRESET))
+    origins = [place, *([home / branch] if branch else []), *([restore] if restore else [])]
+    standing = next((one for one in origins if (one / "run.json").exists()), None)
+    if standing is None:
+        config = begun(model or MODEL, preset or PRESET)
+    else:
+        config = read_config(standing)
+        check_asked(standing, config, model, preset)
     sources = tuple(data.split(","))
-    config = replace(begun(model, preset), data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
+    config = replace(config, data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
     config = replace(config, decay_share=decay).with_steps(steps)
     if branch:
-        start_branch(home / branch, home / run, steps)
+        start_branch(home / branch, place, steps)
     if restore is not None:
-        restore_run(restore, home / run, config.data)
-    trainer = open_run(home / run, config)
+        restore_run(restore, place, sources)
+    trainer = open_run(place, config)
     done = trainer.run(hours=hours or None, report=typer.echo)
-    typer.echo(f"step {trainer.step}, {'done' if done else 'stopped; the same command goes on'}: {home / run}")
+    typer.echo(f"step {trainer.step}, {'done' if done else 'stopped; the same command goes on'}: {place}")
     if backup is not None:
-        back_up(home / run, backup)
+        back_up(place, backup)
     if out is not None and done:
-        write_model(trainer.model, out, home / run)
+        write_model(trainer.model, out, place)
         typer.echo(f"model {out}")
+
+
+def run_name(model: str, preset: str) -> str:
+    """The name of a run that was given none: its size, after its architecture where that is not the usual one."""
+    return preset if model == MODEL else f"{model}-{preset}"
+
+
+def check_asked(run: Path, config: "RunConfig", model: str | None, preset: str | None) -> None:
+    """Refuse to go on with a run of another model than was asked for; None asks for none."""
+    from tsfm.errors import DataError
+
+    remedy = f"give the new run a name of its own, or go on with this one by --run {run.name} alone"
+    if model not in (None, config.architecture):
+        raise DataError(f"{run} holds a run of {config.architecture}, not of --model {model}; {remedy}")
+    if preset is not None and begun(config.architecture, preset).model != config.model:
+        raise DataError(
+            f"{run} holds a run of a {config.architecture} of another size than --preset {preset}; {remedy}"
+        )
 
 
 def begun(model: str, preset: str) -> "RunConfig":
