@@ -21,18 +21,14 @@ from torch.nn import functional as F
 from tsfm.batch import Batch
 from tsfm.models.decoder_block import Block, in_precision
 from tsfm.models.decoder_inputs import Inputs, Layout, decoder_inputs, with_mirror_image
+from tsfm.models.decoder_losses import SQUASHED_LIMIT, in_patches, loss_of, patches_of, quantiles_after
 from tsfm.nn.heads import QuantileHead
 from tsfm.nn.lags import LAG_RANGES, CopyGates, default_boundaries
-from tsfm.nn.losses import pinball, weighted_mean
 from tsfm.nn.rotary import rotary_angles
-from tsfm.nn.scaling import Scale, squash, unsquash
+from tsfm.nn.scaling import Scale, unsquash
 from tsfm.registry import register
 
 # B series, N context patches, P patch length, D width, M tokens (N plus those that look ahead), Q quantile levels.
-
-SQUASHED_LIMIT = 12.0  # sinh(12) = 81,000 standard deviations: beyond it a forecast is a numerical accident
-FURTHEST_TARGET = 8.0  # squashed; a loss beyond it is that of an outlier
-CONTEXT_SHARE = 0.3  # of the patches of the context in the loss of fine-tuning
 
 
 @dataclass(frozen=True)
@@ -217,42 +213,17 @@ class MoEDecoder(nn.Module):
 
     def quantiles(self, batch: Batch, horizon: int) -> Tensor:
         """What `predict` says of a horizon of one pass, with gradients in the weights and in the values; (B, H, Q)."""
-        patches = -(-horizon // self.patch)
-        if patches > self.config.max_ahead:
-            raise ValueError(f"horizon {horizon} is beyond one pass of {self.config.max_ahead * self.patch} steps")
+        ahead = patches_of(self, horizon) - 1
         values, observed = self._in_patches(batch.values), self._in_patches(batch.observed)
         boundaries = default_boundaries(values.shape[1])
-        made = decoder_inputs(self.config.layout, values, observed, boundaries, patches - 1)
-        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            squashed = self(made.channels, made.bias)[0][:, -patches:].clamp(-SQUASHED_LIMIT, SQUASHED_LIMIT)
-        scale = Scale(*(part[:, -patches:] for part in made.scale))
-        return unsquash(squashed, scale).flatten(1, 2)[:, :horizon]
+        return quantiles_after(self, decoder_inputs(self.config.layout, values, observed, boundaries, ahead), horizon)
 
     def loss(self, batch: Batch, target: Tensor, counted: Tensor) -> Tensor:
-        """Pinball loss, in squashed units, of the steps after a batch, and of the patches of its context beside it.
-
-        target, counted  (B, H) in the units of the batch, of which one pass reaches the first max_ahead patches
-
-        The context's patches, each forecast from those before it, keep a few windows from bending the model to them.
-        """
-        values, observed = self._in_patches(batch.values), self._in_patches(batch.observed)
-        steps = min(target.shape[1], self.config.max_ahead * self.patch)
-        patches, spare = -(-steps // self.patch), -steps % self.patch
-        after = F.pad(target[:, :steps], (0, spare)).unflatten(1, (-1, self.patch))
-        known = F.pad(counted[:, :steps], (0, spare)).unflatten(1, (-1, self.patch))
-        made = self.inputs(values, observed, default_boundaries(values.shape[1]), ahead=patches - 1)
-        with torch.autocast(values.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            quantiles = self(made.channels, made.bias)[0]
-        wanted = squash(torch.cat([values[:, 1:], after], 1), made.scale).clamp(-FURTHEST_TARGET, FURTHEST_TARGET)
-        counts = torch.cat([observed[:, 1:], known], 1) & (made.scale.usable & (made.scale.seen >= 3))[..., None]
-        each = pinball(wanted, quantiles, wanted.new_tensor(self.levels))
-        ahead = weighted_mean(each[:, -patches:], counts[:, -patches:])
-        return ahead + CONTEXT_SHARE * weighted_mean(each[:, :-patches], counts[:, :-patches])
+        """Pinball loss of the steps after a batch, target (B, H), and of its context: `decoder_losses.loss_of`."""
+        return loss_of(self, batch, target, counted)
 
     def _in_patches(self, steps: Tensor) -> Tensor:
-        """(B, C) -> (B, N, P), padded on the left."""
-        patches: Tensor = F.pad(steps, (-steps.shape[1] % self.patch, 0)).unflatten(1, (-1, self.patch))
-        return patches
+        return in_patches(steps, self.patch)
 
     def _one_pass(self, values: Tensor, observed: Tensor, patches: int, mirrored: bool = False) -> Tensor:
         """Quantiles (B, patches * P, Q) of the next patches from one pass over (B, C) values."""

@@ -11,6 +11,7 @@ as it is but for a power of two, because a stream cannot know the location that 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from tsfm.batch import Batch
 from tsfm.models.decoder_inputs import Inputs, Layout, token_channels, with_mirror_image
+from tsfm.models.decoder_losses import SQUASHED_LIMIT, in_patches, loss_of, patches_of, quantiles_after
 from tsfm.models.state_space_mixers import MIXERS, State
 from tsfm.nn.heads import QuantileHead
 from tsfm.nn.lags import LAG_RANGES, CopyGates
@@ -26,8 +28,6 @@ from tsfm.nn.scaling import Scale, unsquash
 from tsfm.registry import register
 
 # B series, N context patches, P patch length, D width, M tokens (N plus those that look ahead), Q quantile levels.
-
-SQUASHED_LIMIT = 12.0  # as in the flagship
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class StateSpaceConfig:
 
 PRESETS = {
     "pico": StateSpaceConfig(
-        width=64, depth=2, inner=64, state=16, heads=2, shared_width=48, expert_width=16, experts=4, max_ahead=8
+        width=64, depth=2, inner=64, state=16, heads=2, shared_width=48, expert_width=16, max_ahead=8
     ),
     "nano": StateSpaceConfig(),
     "nano-ssd": StateSpaceConfig(),
@@ -105,6 +105,17 @@ class StateSpace(nn.Module):
     input_dtype = torch.float64
     sign_symmetric = True
     gains_from_views = True
+    PARTS = MappingProxyType(
+        {
+            "head": r"^(head|norm|gates)\.",
+            "router": r"\.router\.",
+            "norms": r"norm",
+            "experts": r"\.experts\.(up|down)$",
+            "matrices": r"(\.(value|gate|key|query|select|widen|qkv|out|shared_\w+|hidden|project)|^embed\w*)"
+            r"\.weight$|\.experts\.(up|down)$",
+            "layers": r"^blocks\.\d+\.(mixer|experts)$",
+        }
+    )
 
     def __init__(self, config: StateSpaceConfig):
         super().__init__()
@@ -236,11 +247,19 @@ class StateSpace(nn.Module):
         return unsquash(squashed, scale).flatten(1, 2).cummax(-1).values
 
     def _in_patches(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Values and mask (B, N, P), padded on the left; values are zero where not observed."""
-        spare = (-batch.values.shape[1] % self.patch, 0)
-        observed = F.pad(batch.observed, spare).unflatten(1, (-1, self.patch))
-        values = F.pad(batch.values, spare).unflatten(1, (-1, self.patch))
-        return torch.where(observed, values, 0.0), observed
+        """Values and mask (B, N, P); values are zero where not observed."""
+        observed = in_patches(batch.observed, self.patch)
+        return torch.where(observed, in_patches(batch.values, self.patch), 0.0), observed
+
+    def quantiles(self, batch: Batch, horizon: int) -> Tensor:
+        """What `predict` says of a horizon of one pass, with gradients in the weights and in the values; (B, H, Q)."""
+        ahead = patches_of(self, horizon) - 1
+        channels, scale = token_channels(self.config.layout, *self._in_patches(batch), None, ahead)
+        return quantiles_after(self, Inputs(channels.float(), scale.seen > 0, scale), horizon)
+
+    def loss(self, batch: Batch, target: Tensor, counted: Tensor) -> Tensor:
+        """Pinball loss of the steps after a batch, target (B, H), and of its context: `decoder_losses.loss_of`."""
+        return loss_of(self, batch, target, counted)
 
     def bytes_per_series(self, context: int, horizon: int) -> int:
         """Peak activation memory of one series in `predict_both_signs`, for choosing a batch size."""
