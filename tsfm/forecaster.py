@@ -119,7 +119,7 @@ class Forecaster:
         given["past"] = past_names(given.get("past"), past)
         told = {"freq": freq, "errors": errors, "usual": made_for.get("columns")}
         panel = to_panel(data, **given, **told)
-        if reads and (more := unread(data, panel)):
+        if reads and (more := unread(data, panel, given["past"], future)):
             panel = to_panel(data, **{**given, "past": [*(given["past"] or ()), *more]}, **told)
         steps = made_for.get("horizon", panel.default_horizon()) if horizon is None else horizon
         if self.head is not None:
@@ -254,9 +254,6 @@ class Forecaster:
         from tsfm.gluonts_predictor import GluonTSPredictor
 
         return GluonTSPredictor(self, prediction_length)
-
-    def _has_views(self, effort: str) -> bool:
-        return effort == "best" and bool(getattr(self.model, "gains_from_views", False))
 
 
 def crop_panel(panel: Panel, longest: int | None, errors: str) -> tuple[Panel, list[Context], dict[Hashable, str]]:

@@ -55,10 +55,15 @@ def past_names(needed: Sequence[str] | None, past: Any) -> Any:
     return list(dict.fromkeys([*(needed or ()), *([past] if isinstance(past, str) else past or ())])) or None
 
 
-def unread(data: Any, panel: Panel) -> list[str]:
-    """Columns of the data that hold the history of what is known ahead, and were not read: nobody named them."""
-    read, columns = panel.past_covariates or {}, list(getattr(data, "columns", ()))
-    return [name for name in panel.future_covariates or {} if name in columns and name not in read]
+def unread(data: Any, panel: Panel, past: Sequence[str] | None, future: Any) -> list[str]:
+    """Columns of the data that hold the history of what is known ahead, and that nobody named: they are to be read.
+
+    A long frame is read with all its columns, of which those that nobody named are said to be of no use.
+    """
+    if future is None or are_names(future):
+        return []
+    there = [*getattr(data, "columns", ()), *(panel.past_covariates or {})]
+    return [name for name in panel.future_covariates or {} if name in there and name not in (past or ())]
 
 
 def covariate_names(panel: Panel, past: Sequence[str] | str | None) -> tuple[list[str], list[str]]:

@@ -242,6 +242,20 @@ def test_series_that_do_not_end_together_are_not_forecast_jointly(forecaster):
         forecaster.forecast({"a": WAVES, "b": WAVES[10:]}, 8, jointly=True)
 
 
+@pytest.mark.parametrize("kept", ["frame", "file"])
+def test_a_column_known_ahead_is_read_of_a_long_frame_too_and_not_said_to_be_of_no_use(forecaster, io, kept, tmp_path):
+    past, later = frames(io, 0)
+    past, later = past[["when", "a", "promotion"]].assign(id="a"), later.assign(id="a")
+    roles = {"id": "id", "time": "when", "target": "a", "clip": None}
+    past.to_csv(tmp_path / "past.csv", index=False)
+    made = forecaster.forecast(past if kept == "frame" else tmp_path / "past.csv", 24, future=later, **roles)
+    assert not [warning for warning in made.provenance.warnings if "no forecast uses" in warning]
+    wanted = forecaster.forecast(past, 24, past="promotion", future=later, **roles)
+    np.testing.assert_array_equal(made.median, wanted.median)
+    plain = forecaster.forecast(past, 24, **roles)
+    assert any("no forecast uses 'promotion'" in warning for warning in plain.provenance.warnings)
+
+
 def test_covariates_of_words_are_left_out_and_said_so(forecaster, io):
     past, later = frames(io, 0)
     past["weather"] = np.where(past["weather"] > 0, "sun", "rain")
