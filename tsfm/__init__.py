@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tsfm.finetuning.multivariate import MultivariateForecaster as MultivariateForecaster
     from tsfm.finetuning.result import FineTuned as FineTuned
     from tsfm.forecaster import Forecaster as Forecaster
+    from tsfm.imputed import Imputed as Imputed
+    from tsfm.imputing import impute as impute
     from tsfm.loading import forecast as forecast
     from tsfm.loading import load as load
     from tsfm.panel import Panel as Panel
@@ -48,6 +50,7 @@ _HOMES = {
     "Forecast": "tsfm.prediction",
     "ForecastRegressor": "tsfm.finetuning.estimator",
     "Forecaster": "tsfm.forecaster",
+    "Imputed": "tsfm.imputed",
     "MissingDependency": "tsfm.errors",
     "ModelInfo": "tsfm.catalogue",
     "MultivariateForecaster": "tsfm.finetuning.multivariate",
@@ -61,6 +64,7 @@ _HOMES = {
     "finetune": "tsfm.finetuning.finetune",
     "evaluate": "tsfm.evaluation.runner",
     "forecast": "tsfm.loading",
+    "impute": "tsfm.imputing",
     "list_datasets": "tsfm.data.listing",
     "list_models": "tsfm.catalogue",
     "load": "tsfm.loading",
