@@ -33,7 +33,8 @@ AROUND, LEAST = 8, 60  # steps drawn: times the longest gap, and at least
 def plot(imputed: "Imputed", history: int | None, max_series: int) -> "Figure":
     """Draw the series with most steps filled; `Imputed.plot` documents the arguments."""
     counts = [imputed.counts[name] for name in imputed.ids]
-    chosen = sorted(range(len(imputed)), key=lambda place: -counts[place])[:max_series]
+    filled = [place for place in range(len(imputed)) if counts[place]] or [0]
+    chosen = sorted(filled, key=lambda place: -counts[place])[:max_series]
     columns = 1 if len(chosen) == 1 else 2 if len(chosen) in (2, 4) else 3
     lines = math.ceil(len(chosen) / columns)
     size = SINGLE_SIZE if len(chosen) == 1 else (PANEL_SIZE[0] * columns, PANEL_SIZE[1] * lines + 0.6)

@@ -18,6 +18,7 @@ from tsfm.cli import (
     evaluate,
     finetune,
     forecast,
+    impute,
     models,
     pretrain,
     synth,
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("forecast")(forecast.forecast)
+app.command("impute")(impute.impute)
 app.command("backtest")(backtest.backtest)
 app.command("finetune")(finetune.finetune)
 app.command("train")(train.train)
