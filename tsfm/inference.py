@@ -5,7 +5,7 @@ signs where the model asks for it, and brought back to the user's units. Constan
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from tsfm.conditioning import condition, condition_rarely, restore
 from tsfm.errors import DataError, TsfmError
 from tsfm.kernels import memory_for_batches
 from tsfm.options import check_optional
-from tsfm.other_variates import as_covariates
+from tsfm.other_variates import are_joint, as_covariates, as_one
 from tsfm.progress import Progress
 
 # B series, C context steps, H horizon, Q quantile levels.
@@ -39,7 +39,9 @@ class Model(Protocol):
     fills_gaps        it puts straight lines where steps inside were not observed (False)
     point_only        its one level is a point forecast: intervals come from conformal.py (False)
     context_for       method of (horizon): steps it reads before such a horizon, where fewer than max_context
-    bytes_per_series  method of (context, horizon): memory one series takes on its way through the model
+    bytes_per_series  method of (context, horizon): memory one series takes on its way through the model; also of
+                      `levels`, how many are asked, with any_level, and of `variates` with uses_covariates
+    predict_jointly   method as `predict`: quantiles (B, 1 + V, H, Q) of each series and of its V companions
     predict_both_signs  method of (batch, horizon): what `predict` says of x and of -x at `levels`, at less cost
     """
 
@@ -64,21 +66,35 @@ def longest_context(model: Model, asked: int | None, horizon: int = 1) -> int | 
     return min(limits, default=None)
 
 
-def bytes_per_series(model: Model, context: int, horizon: int) -> int:
-    """Return the memory one series takes on its way through the model: as the model says, else a rough bound."""
-    if hasattr(model, "bytes_per_series"):
-        return int(model.bytes_per_series(context, horizon))
-    return 256 * context + 32 * horizon * len(model.levels)
+def bytes_per_series(model: Model, context: int, horizon: int, levels: int | None = None, variates: int = 1) -> int:
+    """Return the memory one series takes on its way through the model: as the model says, else a rough bound.
+
+    levels    asked for, the model's own by default
+    variates  the series itself and what the model reads beside it
+    """
+    levels = len(model.levels) if levels is None else levels
+    if not hasattr(model, "bytes_per_series"):
+        return variates * (256 * context + 32 * horizon * levels)
+    more = {"levels": levels} if getattr(model, "any_level", False) else {}
+    more |= {"variates": variates} if getattr(model, "uses_covariates", False) else {}
+    return int(model.bytes_per_series(context, horizon, **more))
 
 
 def plan_batches(
-    model: Model, device: torch.device, lengths: Sequence[int], horizon: int, batch_size: int | None
+    model: Model,
+    device: torch.device,
+    lengths: Sequence[int],
+    horizon: int,
+    batch_size: int | None,
+    levels: int | None = None,
+    variates: int = 1,
 ) -> Plan:
     """Return how contexts of these lengths go through the model."""
     patch = int(getattr(model, "patch", 1))
     size = check_optional(batch_size, "batch_size", "batch_size=64")
     padded = np.array([bucket_length(length, patch) for length in lengths], np.int64)
-    return Plan(padded, size, memory_for_batches(device), lambda length: bytes_per_series(model, length, horizon))
+    memory = memory_for_batches(device)
+    return Plan(padded, size, memory, lambda length: bytes_per_series(model, length, horizon, levels, variates))
 
 
 def quantiles(
@@ -100,6 +116,13 @@ def quantiles(
     found = [np.empty(0) if one.constant is None else np.full(shape, one.constant) for one in contexts]
     moving = [position for position, one in enumerate(contexts) if one.constant is None]
 
+    if moving and hasattr(model, "predict_jointly") and are_joint(contexts):
+        made = together(model, device, contexts, horizon, seasons, knots)
+        return [made[i] if one.constant is None else found[i] for i, one in enumerate(contexts)]
+    variates = max((one.others.count for one in contexts if one.others is not None), default=1)
+    lengths = [len(contexts[position].values) for position in moving]
+    plan = plan_batches(model, device, lengths, horizon, batch_size, len(knots), variates)
+
     def work(length: int, chosen: Positions) -> None:
         positions = [moving[row] for row in chosen]
         chosen_contexts = [contexts[position] for position in positions]
@@ -109,36 +132,61 @@ def quantiles(
         for position, result in zip(positions, results, strict=True):
             found[position] = result
 
-    plan = plan_batches(model, device, [len(contexts[position].values) for position in moving], horizon, batch_size)
-    plan.memory //= 1 + max((one.others.count for one in contexts if one.others is not None), default=0)
     with Progress(len(moving), progress) as bar:
         plan.run(work, bar.advance)
     return found
 
 
+def together(
+    model: Any,
+    device: torch.device,
+    contexts: Sequence[Context],
+    horizon: int,
+    season: NDArray[np.int64],
+    knots: tuple[float, ...],
+) -> Floats:
+    """Return the quantiles (B, H, Q) of series that are variates of one another, from one pass over all of them."""
+    whole, patch = as_one(contexts), int(getattr(model, "patch", 1))
+    padded = -(-len(whole.values) // patch) * patch
+    made: list[Floats] = []
+
+    def work(length: int, chosen: Positions) -> None:
+        covariates = as_covariates([whole], length, horizon, getattr(model, "input_dtype", torch.float32))
+        made.append(predict(model, device, stack(contexts, length), season, horizon, knots, covariates, jointly=True))
+
+    Plan(np.array([padded]), 1, 0, lambda length: 0).run(work, lambda series: None)
+    return made[0]
+
+
 def predict(
-    model: Model,
+    model: Any,
     device: torch.device,
     contexts: Floats,
     season: NDArray[np.int64],
     horizon: int,
     knots: tuple[float, ...],
     covariates: Covariates | None = None,
+    jointly: bool = False,
 ) -> Floats:
-    """Return quantiles (B, H, Q) of one batch of padded contexts (B, C), in the user's units."""
+    """Return quantiles (B, H, Q) of one batch of padded contexts (B, C), in the user's units.
+
+    jointly  all rows are variates of the first, whose companions in `covariates` are the others
+    """
     dtype: torch.dtype = getattr(model, "input_dtype", torch.float32)
     if getattr(model, "own_scaling", False):
         conditioned = condition_rarely(contexts)
     else:
         conditioned = condition(contexts, centre=dtype != torch.float64)
+    rows = slice(1 if jointly else None)
     batch = Batch(
-        torch.from_numpy(conditioned.values).to(device, dtype),
-        torch.from_numpy(conditioned.observed).to(device),
-        torch.from_numpy(season).to(device),
+        torch.from_numpy(conditioned.values[rows]).to(device, dtype),
+        torch.from_numpy(conditioned.observed[rows]).to(device),
+        torch.from_numpy(season[rows]).to(device),
         None if covariates is None else covariates.to(device),
     )
     with torch.inference_mode():
-        predicted = both_signs(model, batch, horizon, knots).double().cpu().numpy()
+        made = model.predict_jointly(batch, horizon, knots)[0] if jointly else both_signs(model, batch, horizon, knots)
+    predicted = made.double().cpu().numpy()
     if not np.isfinite(predicted).all():
         row = int(np.flatnonzero(~np.isfinite(predicted).all((1, 2)))[0])
         raise TsfmError(

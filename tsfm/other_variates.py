@@ -28,19 +28,25 @@ Floats = NDArray[np.float64]
 class Others:
     """Variates beside one series, NaN where missing; the last of C steps is the last before the forecast.
 
-    past        (V, C)      known up to now
-    future      (V, C + H)  known ahead
-    companions  (V, C)      to be forecast with the series
+    past      (V, C)      known up to now
+    future    (V, C + H)  known ahead
+    together  (V, C)      all that are forecast jointly, the series itself at `place`; none where it is alone
     """
 
     past: Floats
     future: Floats
-    companions: Floats
+    together: Floats
+    place: int = 0
+
+    @property
+    def companions(self) -> Floats:
+        """(V, C) to be forecast with the series."""
+        return np.delete(self.together, self.place, 0) if len(self.together) else self.together
 
     @property
     def count(self) -> int:
-        """How many variates."""
-        return len(self.past) + len(self.future) + len(self.companions)
+        """How many variates there are with the series itself."""
+        return len(self.past) + len(self.future) + max(1, len(self.together))
 
 
 def reads_covariates(model: Any, head: Any) -> bool:
@@ -90,27 +96,49 @@ def with_others(
     jointly = jointly and len(panel) > 1
     if not names and not ahead and not jointly:
         return list(contexts)
+    together = stacked([], 0)
     if jointly:
         check_joint(panel)
+        begun, there = max(len(one.values) for one in contexts), max(map(len, panel.values))
+        steps = steps_read(begun, there, longest, patch)
+        together = stacked([tail(one, steps) for one in panel.values], steps)
     history, later = panel.past_covariates or {}, panel.future_covariates or {}
     nothing = [np.empty(0)] * len(panel)
     found = []
     for i, context in enumerate(contexts):
-        steps = max(map(len, panel.values)) if jointly else len(panel.values[i])
-        steps = steps if longest is None else min(longest, steps)
-        companions = [tail(panel.values[j], steps) for j in range(len(panel)) if jointly and j != i]
-        begun = max(len(context.values), *(steps - first_observed(one) for one in companions), 0)
-        steps = min(steps, -(-begun // patch) * patch)
+        if not jointly:
+            steps = steps_read(len(context.values), len(panel.values[i]), longest, patch)
         known = [
             np.concatenate([tail(history.get(name, nothing)[i], steps), later[name][i][:horizon]]) for name in ahead
         ]
-        others = Others(
-            stacked([tail(history[name][i], steps) for name in names], steps),
-            stacked(known, steps + horizon),
-            stacked([one[-steps:] for one in companions], steps),
-        )
+        past_rows = stacked([tail(history[name][i], steps) for name in names], steps)
+        others = Others(past_rows, stacked(known, steps + horizon), together, i)
         found.append(replace(context, values=tail(panel.values[i], steps), others=others))
     return found
+
+
+def steps_read(begun: int, there: int, longest: int | None, patch: int) -> int:
+    """How many steps to read: back to the beginning of the patch in which a series begins, as far as they are there."""
+    return min(there if longest is None else min(longest, there), -(-begun // patch) * patch)
+
+
+def are_joint(contexts: Sequence[Context]) -> bool:
+    """Whether contexts are variates of one another."""
+    return all(one.others is not None and len(one.others.together) == len(contexts) for one in contexts)
+
+
+def as_one(contexts: Sequence[Context]) -> Context:
+    """The first of contexts that are forecast jointly, with the covariates of all of them, each once."""
+    every = [one.others for one in contexts if one.others is not None]
+    past, future = (distinct([row for one in every for row in getattr(one, name)]) for name in ("past", "future"))
+    first = every[0]
+    rows = stacked(past, first.past.shape[1]), stacked(future, first.future.shape[1])
+    return replace(contexts[0], others=Others(*rows, first.together))
+
+
+def distinct(rows: Sequence[Floats]) -> list[Floats]:
+    """The rows without those that stand before; NaN are alike."""
+    return list({row.tobytes(): row for row in rows}.values())
 
 
 def check_joint(panel: Panel) -> None:
@@ -128,12 +156,6 @@ def tail(values: Floats, steps: int) -> Floats:
     """The last steps, NaN before the first there is."""
     last = values[-steps:]
     return np.concatenate([np.full(steps - len(last), np.nan), last])
-
-
-def first_observed(values: Floats) -> int:
-    """Position of the first value that is there, the length where there is none."""
-    observed = ~np.isnan(values)
-    return int(observed.argmax()) if observed.any() else len(values)
 
 
 def stacked(rows: list[Floats], steps: int) -> Floats:

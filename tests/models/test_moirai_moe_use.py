@@ -14,12 +14,16 @@ from safetensors.torch import load_file
 import tsfm
 from tsfm import Forecaster
 from tsfm.batch import Batch
+from tsfm.batching import Context
 from tsfm.errors import DataError
+from tsfm.inference import bytes_per_series
+from tsfm.models import moirai_moe
 from tsfm.models.moirai_moe import PRESETS, MoiraiMoE
 from tsfm.models.moirai_moe_files import write_config, write_tensors
 from tsfm.models.moirai_moe_layers import PatchIn, farthest
 from tsfm.models.moirai_moe_tokens import Layout, Tokens, causal_mean
 from tsfm.nn.mixture import levels_of_paths
+from tsfm.other_variates import Others, as_one
 
 WAVES = 20 + 5 * np.sin(np.arange(100) / 4) + np.random.default_rng(0).normal(size=100)
 
@@ -235,6 +239,56 @@ def test_a_forecast_with_covariates_does_not_depend_on_the_batch(forecaster, io)
     single = forecaster.forecast(past, 24, batch_size=1, **options).median
     for name in ("a", "b"):
         np.testing.assert_allclose(whole[name], single[name], rtol=1e-4, atol=1e-4)
+
+
+def joint_walks(count: int) -> dict[str, np.ndarray]:
+    """Walks that begin one after the other and end together, each in units of its own."""
+    made = {f"s{i}": np.random.default_rng(i).normal(size=60).cumsum() * 10.0**i for i in range(count)}
+    return {name: np.where(np.arange(60) < 5 * i, np.nan, one) for i, (name, one) in enumerate(made.items())}
+
+
+def test_series_forecast_jointly_take_one_pass_a_patch_however_many_they_are(forecaster):
+    passes: list[int] = []
+    handle = forecaster.model.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0].target)))
+    forecaster.forecast(joint_walks(5), 3 * forecaster.model.patch, jointly=True)
+    handle.remove()
+    assert passes == [1, *[forecaster.model.config.paths] * 2]
+
+
+def test_one_pass_gives_each_series_what_it_gets_as_the_first_of_all(forecaster):
+    walks, horizon = joint_walks(3), forecaster.model.patch
+    both = {"flat": np.full(60, 4.0), **walks}
+    found = forecaster.forecast(both, horizon, jointly=True, clip=None)
+    for name in walks:
+        alone = {name: both[name], **{other: one for other, one in both.items() if other != name}}
+        wanted = forecaster.forecast(alone, horizon, jointly=True, clip=None)
+        for level in (0.1, 0.5, 0.9):
+            scale = np.nanstd(walks[name])
+            np.testing.assert_allclose(found.quantile(level)[name], wanted.quantile(level)[name], atol=5e-5 * scale)
+    assert (found.quantile(0.9)["flat"] == 4.0).all()
+
+
+def test_joint_series_see_the_covariates_of_all_of_them_each_once():
+    rows = np.random.default_rng(0).normal(size=(3, 20))
+    none = np.empty((0, 20))
+    contexts = [Context(rows[i], None, Others(np.stack([rows[0], rows[2]]), none, rows[:2], i)) for i in range(2)]
+    contexts[1] = replace(contexts[1], others=replace(contexts[1].others, past=rows[1:]))
+    whole = as_one(contexts)
+    assert whole.others.past.shape == (3, 20)
+    np.testing.assert_array_equal(whole.others.companions, rows[1:2])
+
+
+def test_rows_of_many_variates_one_after_another_have_the_same_forecast(forecaster, monkeypatch):
+    wanted = forecaster.forecast(joint_walks(3), 20, jointly=True)
+    monkeypatch.setattr(moirai_moe, "LARGEST_SCORES", 5000)
+    found = forecaster.forecast(joint_walks(3), 20, jointly=True)
+    np.testing.assert_allclose(found.quantile_array(0.5), wanted.quantile_array(0.5), rtol=1e-4, atol=1e-4)
+
+
+def test_the_memory_of_a_series_grows_with_the_levels_asked_and_faster_than_its_variates(forecaster):
+    model = forecaster.model
+    assert bytes_per_series(model, 512, 48, levels=99) > 1.5 * bytes_per_series(model, 512, 48, levels=9)
+    assert bytes_per_series(model, 512, 8, variates=20) > 2 * 10 * bytes_per_series(model, 512, 8, variates=2)
 
 
 def test_series_that_do_not_end_together_are_not_forecast_jointly(forecaster):

@@ -27,14 +27,15 @@ from tsfm.batch import Batch
 from tsfm.models.decoder_block import in_precision
 from tsfm.models.moirai_moe_layers import Encoder, MixtureProjection, PatchIn, Seen
 from tsfm.models.moirai_moe_losses import order_of_deviation, packed_mean
-from tsfm.models.moirai_moe_tokens import Block, Layout, Tokens, causal_mean, left_padded, patches, tokens
-from tsfm.nn.mixture import FURTHEST, Mixture, levels_of_paths, pooled_quantiles, read_mixture
+from tsfm.models.moirai_moe_tokens import Layout, Tokens, batch_tokens, causal_mean, left_padded, patches
+from tsfm.nn.mixture import FURTHEST, Mixture, joined_mixtures, levels_of_paths, pooled_quantiles, read_mixture
 from tsfm.registry import register
 
 # B series, V targets, C context steps, H horizon, N tokens, M asked tokens, P patch length, S paths, Q quantile levels.
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SCALED_SHARE = 0.3  # of a training window gives its mean and deviation (Liu et al. 2024)
+LARGEST_SCORES = 2**25  # of one head that are computed together; rows of many variates go one after another
 Choice = Callable[[Mixture, int], Tensor]
 
 
@@ -167,8 +168,10 @@ class MoiraiMoE(nn.Module):
     def next_patch(self, given: Tokens, layout: Layout, step: int) -> Mixture:
         """The mixture (B, V, P) of patch `step` of the horizon, from what is known up to then."""
         columns, device = layout.before(step), given.target.device
-        asked = torch.searchsorted(columns, layout.of_targets(step - 1))
-        return cast(Mixture, self(given, columns.to(device), asked.to(device), layout.variates))
+        asked = torch.searchsorted(columns, layout.of_targets(step - 1)).to(device)
+        size = max(1, LARGEST_SCORES // len(columns) ** 2)
+        parts = [self(part, columns.to(device), asked, layout.variates) for part in given.split(size)]
+        return parts[0] if len(parts) == 1 else joined_mixtures(parts)
 
     def continued(self, given: Tokens, layout: Layout, choose: Choice) -> Tensor:
         """The horizon (R, V, H) that follows when `choose` says of each patch's mixture what its values are.
@@ -187,22 +190,27 @@ class MoiraiMoE(nn.Module):
     @torch.inference_mode()
     def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] = DECILES) -> Tensor:
         """Quantiles (B, H, Q) of the next `horizon` steps at any levels, in the units of the batch."""
-        return self._quantiles(batch, horizon, quantile_levels)
+        return self._quantiles(batch, horizon, quantile_levels, 1)[:, 0]
+
+    @torch.inference_mode()
+    def predict_jointly(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] = DECILES) -> Tensor:
+        """Quantiles (B, 1 + V, H, Q) of each series and of its V companions, which are all targets alike."""
+        return self._quantiles(batch, horizon, quantile_levels, None)
 
     def quantiles(self, batch: Batch, horizon: int) -> Tensor:
         """What `predict` says at `levels`, with gradients in the weights and in the values; (B, H, Q)."""
-        return self._quantiles(batch, horizon, self.levels)
+        return self._quantiles(batch, horizon, self.levels, 1)[:, 0]
 
-    def _quantiles(self, batch: Batch, horizon: int, quantile_levels: Sequence[float]) -> Tensor:
-        given, layout = self.tokens(batch, horizon)
+    def _quantiles(self, batch: Batch, horizon: int, quantile_levels: Sequence[float], count: int | None) -> Tensor:
+        given, layout = batch_tokens(batch, self.patch, horizon)
         levels = torch.tensor(tuple(quantile_levels), dtype=torch.float64, device=given.target.device)
         order = levels.argsort()
         rows, found, ends = len(batch), list[Tensor](), list[Tensor]()
 
         def draw(mixture: Mixture, step: int) -> Tensor:
-            """Keep the quantiles of the first target, and give each path values of its own; (B * S, V, P)."""
+            """Keep the quantiles of the first `count` targets, and give each path values of its own; (B * S, V, P)."""
             paths = mixture.map(lambda part: part.unflatten(0, (rows, -1)).movedim(1, 3))  # (B, V, P, S, ...)
-            found.append(pooled_quantiles(paths.map(lambda part: part[:, 0]), levels[order]))
+            found.append(pooled_quantiles(paths.map(lambda part: part[:, :count]), levels[order]))
             if step + 1 == layout.horizon:
                 return mixture.loc
             wanted = levels_of_paths(step, layout.targets, self.patch, self.config.paths).to(levels.device)
@@ -213,7 +221,7 @@ class MoiraiMoE(nn.Module):
             return values.movedim(-1, 1).flatten(0, 1).to(given.target.dtype)
 
         self.continued(given, layout, draw)
-        ordered = torch.cat(found, 1)[:, :horizon].cummax(-1).values  # the last digits of a solution may cross
+        ordered = torch.cat(found, 2)[:, :, :horizon].cummax(-1).values  # the last digits of a solution may cross
         return ordered[..., order.argsort()].to(batch.values.dtype)
 
     def loss(self, batch: Batch, target: Tensor, counted: Tensor) -> Tensor:
@@ -253,7 +261,7 @@ class MoiraiMoE(nn.Module):
         """
         observed = torch.cat([batch.observed, counted], 1)
         values = causal_mean(torch.cat([torch.where(batch.observed, batch.values, 0.0), target], 1), observed)
-        given, layout = self.tokens(batch, target.shape[1])
+        given, layout = batch_tokens(batch, self.patch, target.shape[1])
         after = [layout.of_targets(step)[:1] for step in range(layout.horizon)]
         own = torch.cat([torch.arange(layout.context), *after]).to(values.device)  # tokens of the series itself
         given = replace(
@@ -272,29 +280,13 @@ class MoiraiMoE(nn.Module):
         same = torch.zeros_like(own[start + 1 :]).expand(len(values), -1)
         return packed_mean(each, known, same, same)
 
-    def tokens(self, batch: Batch, horizon: int) -> tuple[Tokens, Layout]:
-        """The tokens of a batch; what is missing is read as the published predictor does.
+    def bytes_per_series(self, context: int, horizon: int, levels: int = len(DECILES), variates: int = 1) -> int:
+        """Peak activation memory of one series in `predict`, for choosing a batch size.
 
-        Steps missing in a single target are the mean of those before them, all others 0.
+        levels asked, and variates: itself and all beside it, each of which sees all the others.
         """
-        values, observed = torch.where(batch.observed, batch.values, 0.0), batch.observed
-        given = batch.covariates
-        if given is None or not given.companions.shape[1]:
-            targets = Block(causal_mean(values, observed)[:, None], observed[:, None])
-        else:
-            both = [(values, given.companions), (observed, given.companions_observed)]
-            targets = Block(*(torch.cat([own[:, None], others], 1) for own, others in both))
-        padded = targets.observed.any(1).long().cummax(1).values == 0
-        if given is None:
-            return tokens(self.patch, horizon, targets, padded)
-        ahead = Block(
-            given.future[..., : values.shape[1] + horizon], given.future_observed[..., : values.shape[1] + horizon]
-        )
-        return tokens(self.patch, horizon, targets, padded, ahead, Block(given.past, given.past_observed))
-
-    def bytes_per_series(self, context: int, horizon: int) -> int:
-        """Peak activation memory of one series in `predict`, for choosing a batch size."""
-        count = -(-context // self.patch) - (-horizon // self.patch)
+        count = variates * (-(-context // self.patch) - (-horizon // self.patch))
         paths = self.config.paths if horizon > self.patch else 1
-        per_token = 32 * (self.config.width + self.config.expert_width) + 4 * self.config.heads * count
-        return paths * (count * per_token + 480 * self.patch * len(self.levels)) + 64 * context
+        per_token = 32 * (self.config.width + self.config.expert_width)
+        scores = min(paths * count**2, LARGEST_SCORES) * (4 if variates == 1 else 12) * self.config.heads
+        return paths * (count * per_token + 480 * self.patch * levels) + scores + 64 * context * variates

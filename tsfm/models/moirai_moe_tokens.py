@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tsfm.batch import Batch
+
 # B rows, V targets, W covariates known ahead, Z known up to now, C context steps, H horizon, N tokens, P patch length.
 
 SMALLEST_VARIANCE = 1e-5
@@ -52,6 +54,11 @@ class Tokens:
             target=self.target.index_copy(1, columns, values),
             predicted=self.predicted.index_fill(1, columns, False),
         )
+
+    def split(self, rows: int) -> "list[Tokens]":
+        """So many rows at a time."""
+        parts = (getattr(self, name).split(rows) for name in self.__dataclass_fields__)
+        return [Tokens(*each) for each in zip(*parts, strict=True)]
 
     def repeated(self, times: int) -> "Tokens":
         """Every row `times` times, copies of a row side by side."""
@@ -103,6 +110,26 @@ class Block:
 
     values: Tensor
     observed: Tensor
+
+
+def batch_tokens(batch: Batch, patch: int, horizon: int) -> tuple[Tokens, Layout]:
+    """The tokens of a batch; what is missing is read as the published predictor does.
+
+    Steps missing in a single target are the mean of those before them, all others 0.
+    """
+    values, observed = torch.where(batch.observed, batch.values, 0.0), batch.observed
+    given = batch.covariates
+    if given is None or not given.companions.shape[1]:
+        targets = Block(causal_mean(values, observed)[:, None], observed[:, None])
+    else:
+        both = [(values, given.companions), (observed, given.companions_observed)]
+        targets = Block(*(torch.cat([own[:, None], others], 1) for own, others in both))
+    padded = targets.observed.any(1).long().cummax(1).values == 0
+    if given is None:
+        return tokens(patch, horizon, targets, padded)
+    known = values.shape[1] + horizon
+    ahead = Block(given.future[..., :known], given.future_observed[..., :known])
+    return tokens(patch, horizon, targets, padded, ahead, Block(given.past, given.past_observed))
 
 
 def tokens(

@@ -138,9 +138,9 @@ class Baseline:
         """Return mean and standard deviation (B, H)."""
         raise NotImplementedError
 
-    def bytes_per_series(self, context: int, horizon: int) -> int:
+    def bytes_per_series(self, context: int, horizon: int, levels: int = 9) -> int:
         """Return the most bytes one series needs while it is forecast: about ten float64 copies of its context."""
-        return 80 * context + 8 * horizon * (len(self.levels) + 4)
+        return 80 * context + 8 * horizon * (levels + 4)
 
 
 @register("naive")

@@ -233,9 +233,9 @@ class VisualMAE(nn.Module):
         each = pinball(wanted, squashed, squashed.new_tensor(self.levels))
         return weighted_mean(each[..., None], (lesson.counted & lesson.sheet.usable)[..., None])
 
-    def bytes_per_series(self, context: int, horizon: int) -> int:
+    def bytes_per_series(self, context: int, horizon: int, variates: int = 1) -> int:
         """Peak activation memory of one series in `predict`, for choosing a batch size."""
         config = self.config
         network = 4 * config.side**2 * (8 * config.width + 8 * config.decoder_width)
         pixels = 4 * config.image**2 * (config.maps + 4) * 4
-        return network + pixels + 120 * context + 16 * horizon * (config.maps + 8)
+        return variates * (network + pixels + 120 * context + 16 * horizon * (config.maps + 8))

@@ -289,6 +289,6 @@ class ViTime(nn.Module):
         parts = [weighted_mean(each, seen & after & moves), weighted_mean(each, seen & ~after & moves)]
         return parts[0] + config.past_weight * parts[1]
 
-    def bytes_per_series(self, context: int, horizon: int) -> int:
+    def bytes_per_series(self, context: int, horizon: int, levels: int = 9) -> int:
         """Peak memory of one series in `predict` beside what `_pass` takes for a few, for choosing a batch size."""
-        return 24 * context + 40 * horizon * (len(self.levels) + 2)
+        return 24 * context + 40 * horizon * (levels + 2)

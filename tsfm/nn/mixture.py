@@ -12,6 +12,7 @@ The negative binomial counts in whole scaled units there, as its samples do; its
 counts, as the published loss has it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -151,6 +152,11 @@ def read_mixture(raw: dict[str, Tensor], loc: Tensor, scale: Tensor) -> Mixture:
         loc.expand(logits.shape[:-1]),
         scale.expand(logits.shape[:-1]),
     )
+
+
+def joined_mixtures(parts: Sequence[Mixture]) -> Mixture:
+    """The rows of all the mixtures."""
+    return Mixture(*(torch.cat([getattr(one, field.name) for one in parts]) for field in fields(Mixture)))
 
 
 def pooled_quantiles(mixture: Mixture, levels: Tensor) -> Tensor:
