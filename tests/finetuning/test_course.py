@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from every_forecaster import forecaster_named
 from finetuning.small import panel, small_base
 
+from tsfm.conformal import CUTOFFS
 from tsfm.errors import DataError
 from tsfm.finetuning import course as courses
 from tsfm.finetuning.course import Plan, Tuning
@@ -96,6 +98,22 @@ def test_a_rate_that_is_too_high_is_lowered_and_never_ends_worse_than_the_base()
     assert one.course.lowered == courses.LOWERINGS
     assert one.course.best <= one.course.looks[0].stopping
     assert score(one.forecaster(), one.panel, one.stopping).mean <= one.course.looks[0].stopping
+
+
+def test_a_look_at_a_model_of_points_takes_one_forecast_a_window_and_weighs_its_absolute_errors():
+    points, data = forecaster_named("time-moe"), panel(3, 160)
+    windows = split(data, 8, 2, None, None, 0).stopping
+    rows: list[int] = []
+    handles = [
+        head.register_forward_hook(lambda _, given, made: rows.append(len(made))) for head in points.model.lm_heads
+    ]
+    found = score(points, data, windows, intervals=False)
+    whole = score(points, data, windows)
+    for handle in handles:
+        handle.remove()
+    assert sum(rows) == len(windows.contexts) * (1 + 1 + CUTOFFS)
+    errors = np.abs(windows.target - whole.quantiles[..., 4]).mean(1)
+    np.testing.assert_allclose(found.loss, errors / windows.scale, rtol=1e-6)
 
 
 def test_an_interrupt_keeps_the_best_so_far():

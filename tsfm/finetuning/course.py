@@ -191,9 +191,10 @@ class Tuning:
         return [torch.lerp(start, best, fraction) for start, best in zip(self.start, self.best, strict=True)]
 
     def judge(self, weights: list[Tensor]) -> float:
-        """Mean loss on the stopping windows with these weights; infinite where they no longer forecast."""
+        """Mean loss on the stopping windows with these weights, of a model of points that of its points; infinite where
+        they no longer forecast."""
         try:
-            return score(self.forecaster(weights), self.panel, self.stopping).mean
+            return score(self.forecaster(weights), self.panel, self.stopping, intervals=False).mean
         except TsfmError:
             if self.step == 0:
                 raise

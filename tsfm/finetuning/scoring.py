@@ -25,7 +25,7 @@ from tsfm.prediction import count
 
 # N windows, H horizon, Q quantile levels.
 
-LEVELS = metrics.LEVELS
+LEVELS, POINT = metrics.LEVELS, (0.5,)
 FEW = 8  # windows, or dates: below that, a mean tells little
 MARGIN = 0.005  # of the loss that must be saved, to be worth a change
 SURE, SURER = 2.0, 3.0  # standard errors of the difference between two models, over dates and over series alone
@@ -55,12 +55,18 @@ class Scored:
         return float(np.nanmean(self.loss)) if not np.isnan(self.loss).all() else float("nan")
 
 
-def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows) -> Floats:
-    """Quantiles (N, H, Q) at the deciles of every window."""
+def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows, intervals: bool = True) -> Floats:
+    """Quantiles (N, H, Q) at the deciles of every window; without `intervals`, a model of points has its point there.
+
+    That spares the backtest that its intervals come from, and the quantile loss is then its absolute error.
+    """
     seasons = [panel.index[i].season for i in windows.series.tolist()]
     head = forecaster.head
     clip = "auto" if head is None else None
-    found = np.stack(forecaster.predict_arrays(windows.contexts, windows.horizon, LEVELS, seasons, clip=clip))
+    alone = not intervals and getattr(forecaster.model, "point_only", False)
+    levels = POINT if alone else LEVELS
+    found = np.stack(forecaster.predict_arrays(windows.contexts, windows.horizon, levels, seasons, clip=clip))
+    found = np.repeat(found, len(LEVELS), -1) if alone else found
     if head is not None:
         found = adjusted(head, panel, windows, found, LEVELS)
         floor = [0.0 if never_negative(context) else -np.inf for context in windows.contexts]
@@ -70,10 +76,10 @@ def forecast_windows(forecaster: Forecaster, panel: Panel, windows: Windows) -> 
     return found
 
 
-def score(forecaster: Forecaster, panel: Panel, windows: Windows) -> Scored:
-    """Forecast a block and compare with what happened."""
+def score(forecaster: Forecaster, panel: Panel, windows: Windows, intervals: bool = True) -> Scored:
+    """Forecast a block and compare with what happened; `intervals` as in `forecast_windows`."""
     began = time.perf_counter()
-    quantiles = forecast_windows(forecaster, panel, windows)
+    quantiles = forecast_windows(forecaster, panel, windows, intervals)
     return scored(panel, windows, quantiles, time.perf_counter() - began)
 
 
