@@ -105,6 +105,15 @@ def test_plain_arrays_of_a_series_too_short_are_its_point_at_every_level(points)
     assert (found == found[:, 4:5]).all()
 
 
+def test_gluonts_gets_the_point_of_a_series_too_short_at_every_level(points):
+    pytest.importorskip("gluonts")
+    made = points.forecast({"new": list(WALK[:15]), "old": list(WALK)}, 9)
+    new, old = made.to_gluonts()
+    for level in ("0.1", "0.5", "0.9"):
+        np.testing.assert_array_equal(new.quantile(level), made.median["new"])
+    assert (old.quantile("0.1") < old.quantile("0.9")).all()
+
+
 def test_a_constant_series_is_sure_of_itself(points):
     made = points.forecast([3.0] * 100, 5)
     assert made.points == {}

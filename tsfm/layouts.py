@@ -93,7 +93,10 @@ def nixtla(forecast: "Forecast") -> pd.DataFrame:
 
 
 def to_gluonts(forecast: "Forecast") -> list[Any]:
-    """GluonTS's own objects; time zones are dropped and series without dates count days from 1970-01-01, as it must."""
+    """GluonTS's own objects; time zones are dropped and series without dates count days from 1970-01-01, as it must.
+
+    A series with a point forecast alone has it at every level, because GluonTS would score what is missing as NaN.
+    """
     try:
         with warnings.catch_warnings():
             # GluonTS advises another json package on import, which nobody here can follow.
@@ -101,7 +104,8 @@ def to_gluonts(forecast: "Forecast") -> list[Any]:
             from gluonts.model.forecast import QuantileForecast
     except ImportError as missing:
         raise MissingDependency("GluonTS objects need gluonts: pip install 'tsfm-forecast[gluonts]'") from missing
-    numbers = _numbers(forecast)
+    point = forecast.table_array(0.5)
+    numbers = {name: np.where(np.isnan(values), point, values) for name, values in _numbers(forecast).items()}
     return [
         QuantileForecast(
             forecast_arrays=np.stack([values[position] for values in numbers.values()]),
