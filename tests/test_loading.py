@@ -106,6 +106,24 @@ def test_broken_folders_are_named(tmp_path, folder):
         tsfm.load(folder)
 
 
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("3", "is of no model that tsfm knows: it has no architecture, format, config, weights"),
+        ('{"model_type": "llama"}', r"it has no .*; give a folder that .* or one that the authors"),
+        ('{"architecture": "naive", "format": 1, "config": 3, "weights": null}', "has no config; save the model again"),
+        (
+            '{"architecture": "naive", "format": 1, "config": {}, "weights": null, "adapter": {}, "base": 3}',
+            "has no base.name, base.sha256; save the model again",
+        ),
+    ],
+)
+def test_a_config_that_is_of_no_model_is_refused_with_a_remedy_that_helps(folder, content, said):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(DataError, match=said):
+        tsfm.load(folder)
+
+
 def test_saving_again_replaces_a_checkpoint_and_loading_sees_the_new_one(tmp_path):
     folder = tsfm.load("naive").save(tmp_path / "model")
     assert type(tsfm.load(folder).model).__name__ == "Naive"

@@ -32,6 +32,8 @@ from tsfm.packing import pack, unpack
 
 FORMAT = 1
 CONFIG, WEIGHTS, BASE = "config.json", "model.safetensors", "base"
+KEYS = {"architecture": str, "format": int | str | float, "config": dict, "weights": dict | None}
+"""What every config.json has, and of which type."""
 
 
 def embedded() -> dict[str, Path]:
@@ -53,9 +55,16 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise DataError(f"folder {folder} has no {CONFIG}; give one that `Forecaster.save` wrote") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / CONFIG} is not valid JSON ({error}); save the model again") from None
-    missing = [key for key in ("architecture", "format", "config", "weights") if key not in card]
+    card = card if isinstance(card, dict) else {}
+    missing = [key for key, kind in KEYS.items() if not isinstance(card.get(key, ...), kind)]
     if "adapter" in card:
-        missing += [f"base.{key}" for key in ("name", "sha256") if key not in card.get("base", {})]
+        base = card.get("base")
+        missing += [f"base.{key}" for key in ("name", "sha256") if not isinstance(base, dict) or key not in base]
+    if "format" not in card:
+        raise DataError(
+            f"{folder / CONFIG} is of no model that tsfm knows: it has no {', '.join(missing)}; give a folder that "
+            "`Forecaster.save` wrote, or one that the authors of a model published that `tsfm models` lists"
+        )
     if missing:
         raise DataError(f"{folder / CONFIG} has no {', '.join(missing)}; save the model again with `Forecaster.save`")
     if card["format"] != FORMAT:
