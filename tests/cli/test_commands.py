@@ -56,6 +56,13 @@ def test_a_csv_file_becomes_a_table_a_picture_and_a_file(tmp_path: Path, capsys:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forecast.csv", "out.png"]
 
 
+def test_offline_nothing_is_fetched(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(pytest.importorskip("huggingface_hub.constants"), "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("TSFM_OFFLINE", raising=False)
+    assert leave("forecast", "--demo", "--model", "time-moe-50m", "--offline") == 2
+    assert "forbids downloads" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_columns_of_a_long_file_are_found_by_themselves(tmp_path: Path):
     table = tmp_path / "forecast.parquet"
     assert leave("forecast", str(demo_path()), "--horizon", "3", "--out", str(table), *BASELINE) == 0

@@ -40,6 +40,7 @@ def forecast(
     errors: Annotated[str, typer.Option(help="What to do with bad series: raise or skip.")] = "raise",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing, as TSFM_OFFLINE=1 does.")] = False,
 ) -> None:
     """Forecast every series of a file, with uncertainty."""
     started = clock.perf_counter()
@@ -73,7 +74,8 @@ def forecast(
         options |= COLUMNS
         say("Departures an hour from New York's airports, August to October 2013 (US DOT, public domain)")
     given = {name: value for name, value in options.items() if value is not None}
-    result = tsfm.forecast(source, horizon, errors=errors, device=device, precision=precision, **given)
+    options = {**given, "errors": errors, "device": device, "precision": precision, "offline": offline}
+    result = tsfm.forecast(source, horizon, **options)
     show(result, console)
     if out is not None:
         frame = result.to_frame(layout=layout)
