@@ -142,7 +142,7 @@ def swiglu(rows: Tensor, up: Tensor, multiply: Callable[..., Tensor]) -> Tensor:
         gate, value = multiply(up, rows.transpose(-1, -2)).chunk(2, dim=-2)
         return F.silu(gate, inplace=True).mul_(value).transpose(-1, -2)
     gate, value = multiply(rows, up.transpose(-1, -2)).chunk(2, dim=-1)
-    return F.silu(gate).mul_(value)
+    return F.silu(gate, inplace=True).mul_(value)
 
 
 def plan_blocks(counts: list[int], width: int, ffn: int, dtype: torch.dtype) -> list[Block]:

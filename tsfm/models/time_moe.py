@@ -47,7 +47,8 @@ from tsfm.registry import register
 
 # B series, C context steps, N new steps, H horizon, D width, h steps of a head.
 
-ROWS = 8  # times `kernels.rows_at_once` steps go through `predict` together: more take more memory and no less time
+ROWS = 4  # times `kernels.rows_at_once` steps go through `predict` together: more take more memory and no less time
+FEWEST_SERIES = 4  # go through together nevertheless, because later passes of a rollout have few steps of each
 FEWEST_STEPS = 1024  # of context that a long horizon leaves
 LARGE = 2 * 10**7  # parameters from which on freed memory is kept in the process: see `kernels.keep_freed_memory`
 
@@ -241,7 +242,7 @@ class TimeMoE(nn.Module):
         """
         if self.size >= LARGE:
             memory_kept()
-        size = max(1, ROWS * kernels.rows_at_once(values.device) // values.shape[1])
+        size = max(FEWEST_SERIES, ROWS * kernels.rows_at_once(values.device) // values.shape[1])
         every = lengths.split(size) if lengths is not None else [None] * -(-len(values) // size)
         parts = [self._roll_out(part, horizon, own) for part, own in zip(values.split(size), every, strict=True)]
         return torch.cat(parts)
