@@ -85,6 +85,20 @@ def test_forecast_has_the_signature_of_the_design():
     assert set(kinds[2:]) == {inspect.Parameter.KEYWORD_ONLY}
 
 
+def test_impute_has_the_signature_of_the_design():
+    parameters = inspect.signature(tsfm.impute).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        "data": inspect.Parameter.empty,
+        "model": "visual-mae-nano",
+        "quantile_levels": None,
+        **dict.fromkeys(("id", "time", "target", "freq", "batch_size")),
+        "device": "auto",
+        "precision": "auto",
+        "errors": "raise",
+    }
+    assert {parameter.kind for parameter in list(parameters.values())[1:]} == {inspect.Parameter.KEYWORD_ONLY}
+
+
 @pytest.mark.parametrize(
     "options, error, message",
     [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tsfm import layouts, quantile_curve
 from tsfm.data.filling import fill_in
 from tsfm.errors import DataError
+from tsfm.forecaster import never_negative
 from tsfm.panel import Panel
 from tsfm.prediction import Forecast, Provenance, count, ends, name_of
 from tsfm.tabular import QUIET, as_html
@@ -32,7 +33,7 @@ class Imputed:
     data        what was given, from which `.values` has everything but the gaps
     panel       its series as they were read, NaN in their gaps
     knots       (Q,) levels at which the model gave quantiles
-    curves      one (G_i, Q) array a series: user's units, non-decreasing
+    curves      one (G_i, Q) array a series: user's units, non-decreasing; cut at 0 where nothing below was observed
     lined       one (G_i,) mask a series: steps on a straight line, of which there is no level but the middle
     levels      the levels asked for; they become columns of `to_frame`
     counts      steps filled, by series, 0 where there was no gap
@@ -88,6 +89,8 @@ class Imputed:
         """One series (T_i,) as plain numbers, NaN where a straight line has no such level."""
         found = self.panel.values[position].copy()
         filled = quantile_curve.evaluate(self.knots, self.curves[position], level)
+        if never_negative(found):
+            filled = np.maximum(filled, 0.0)
         found[np.isnan(found)] = np.where(self.lined[position] & (level != 0.5), np.nan, filled)
         return found
 

@@ -107,9 +107,6 @@ def impute(
     network: Any = forecaster.model
     work = planned(panel, network.config.longest_gap_filled, len(network.levels))
     reconstruct(forecaster, work, size)
-    for one in work.series:
-        if never_negative(one.values):
-            one.quantiles = np.maximum(one.quantiles, 0.0)
     provenance = account(forecaster, panel, work)
     curves, lined = [one.quantiles[one.gaps] for one in work.series], [one.lined[one.gaps] for one in work.series]
     provenance.seconds = clock.perf_counter() - began
@@ -184,12 +181,10 @@ def told(name: Any, one: Filling, seen: Positions, longest: int) -> list[Repair]
         text = f"{series_name(name)}: {many(after, 'step')} after its last value filled too, as a forecast would be"
         found.append(Repair(name, "after", after, text))
     if lined:
-        reason = f"no more than {FEWEST - 1} values within the {longest:,} steps that the model sees at once"
+        reason = f"the gap leaves too few values in the {longest:,} steps that the model sees at once"
         if len(seen) < FEWEST:
-            reason = f"only {many(len(seen), 'value')} to go by"
-        text = (
-            f"{series_name(name)}: {many(lined, 'step')} filled by a straight line, without levels: there is {reason}"
-        )
+            reason = f"the series has {many(len(seen), 'value')} and the model needs {FEWEST}"
+        text = f"{series_name(name)}: {many(lined, 'step')} filled by a straight line, without levels: {reason}"
         found.append(Repair(name, "line", lined, text))
     return found
 

@@ -45,7 +45,8 @@ def impute(
         say(f"note     {warning}")
     for series_id, reason in result.skipped.items():
         say(f"skipped  {series_id}: {reason}", style="yellow")
-    write_table(result.values if levels is None else result.to_frame(), out)
+    a_row_a_step = levels is not None or result.panel.origin.family == "nested"
+    write_table(result.to_frame() if a_row_a_step else result.values, out)
     say(f"table    {out}")
     if plot is not None:
         figure = result.plot()
