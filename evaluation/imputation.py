@@ -87,7 +87,8 @@ def linear(values: Floats, season: int) -> Floats:
 def last_value(values: Floats, season: int) -> Floats:
     """The value before the gap."""
     del season
-    return pd.Series(values).ffill().bfill().to_numpy()
+    held: Floats = pd.Series(values).ffill().bfill().to_numpy(np.float64)
+    return held
 
 
 def seasonal(values: Floats, season: int) -> Floats:
@@ -96,7 +97,8 @@ def seasonal(values: Floats, season: int) -> Floats:
     before = pd.Series(values).groupby(phases).ffill()
     after = pd.Series(values).groupby(phases).bfill()
     found = pd.concat([before, after], axis=1).mean(axis=1).to_numpy()
-    return np.where(np.isfinite(found), found, linear(values, season)) if season > 1 else linear(values, season)
+    line = linear(values, season)
+    return np.where(np.isfinite(found), found, line) if season > 1 else line
 
 
 SIMPLE: dict[str, Callable[[Floats, int], Floats]] = {
