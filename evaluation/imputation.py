@@ -87,7 +87,7 @@ def linear(values: Floats, season: int) -> Floats:
 def last_value(values: Floats, season: int) -> Floats:
     """The value before the gap."""
     del season
-    held: Floats = pd.Series(values).ffill().bfill().to_numpy(np.float64)
+    held: Floats = np.array(pd.Series(values).ffill().bfill(), dtype=np.float64)
     return held
 
 
