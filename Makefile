@@ -51,6 +51,7 @@ bench: $(VENV)/.dev
 	OMP_NUM_THREADS=$(WORKERS) $(BIN)/python evaluation/speed.py
 	$(BIN)/python evaluation/speed_synthetic.py
 	$(BIN)/python evaluation/speed_layers.py
+	$(BIN)/python evaluation/speed_scan.py
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/regenerate.py

@@ -182,6 +182,19 @@ def test_a_model_without_a_published_layout_cannot_be_written_in_one(tmp_path):
         official.write_official(tsfm.load("naive").model, tmp_path / "out")
 
 
+def test_a_published_folder_of_vitime_is_known_by_its_arguments_and_goes_back_as_it_was(tmp_path):
+    folder = FIXTURES / "vitime"
+    ours = tsfm.load(folder, device="cpu", precision="fp32")
+    assert official.architecture_of(folder) == "vitime"
+    wanted = ours.predict_arrays([WALK], 9)[0]
+    assert np.isfinite(wanted).all()
+    back = official.write_official(ours.model, tmp_path / "back")
+    before, after = (load_file(one / "model.safetensors") for one in (folder, back))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    np.testing.assert_array_equal(tsfm.load(back, device="cpu", precision="fp32").predict_arrays([WALK], 9)[0], wanted)
+
+
 def test_what_was_learned_on_a_published_model_loads_without_it(folder, tmp_path):
     base = tsfm.load(folder, device="cpu", precision="fp32")
     config = AdapterConfig("weights", ("model.norm.weight",))

@@ -92,12 +92,14 @@ FILES = {
     "time-moe": "tsfm.models.time_moe_files",
     "moirai-moe": "tsfm.models.moirai_moe_files",
     "visual-mae": "tsfm.models.visual_mae_files",  # published as pickles alone, so in no table: see `tsfm convert`
+    "vitime": "tsfm.models.vitime_files",  # likewise
 }
 """Architecture -> its module with read_config, write_config, read_tensors, write_tensors."""
 MARKS = {
     "time-moe": ("model_type", "time_moe"),
     "moirai-moe": ("distr_output", None),
     "visual-mae": ("decoder_embed_dim", None),
+    "vitime": ("maxScal", None),
 }
 """Architecture -> the key of a published config.json that tells it, and its value where that matters."""
 

@@ -37,7 +37,8 @@ def mlstm(query: Tensor, key: Tensor, value: Tensor, take: Tensor, keep: Tensor)
     largest = weight.detach().amax(-1, keepdim=True)
     seen = query @ key.mT * query.shape[-1] ** -0.5 * torch.exp(weight - largest)
     floor = torch.maximum(seen.sum(-1, keepdim=True).abs(), torch.exp(-largest))
-    return seen / (floor + CELL_EPS) @ value
+    read: Tensor = seen / (floor + CELL_EPS) @ value
+    return read
 
 
 def mlstm_step(
