@@ -114,6 +114,69 @@ def test_forecasts_go_on_with_the_users_time_stamps(forecaster):
     assert stream.forecast(1).median.index[0] == hours.index[0] + pd.Timedelta(hours=563)
 
 
+HOURS = pd.date_range("2026-01-01", periods=80, freq="h")
+
+
+def history_of(kind: str, frame: pd.DataFrame) -> object:
+    """The columns of a frame in one of the ways in which people keep series."""
+    if kind == "series":
+        return frame["a"]
+    if kind == "dict":
+        return {name: frame[name] for name in frame.columns}
+    if kind == "time column":
+        return frame.rename_axis("time").reset_index()
+    if kind == "long":
+        return frame.rename_axis("time").reset_index().melt("time", var_name="unique_id", value_name="y")
+    if kind == "polars":
+        return pytest.importorskip("polars").from_pandas(frame.rename_axis("time").reset_index())
+    return frame
+
+
+@pytest.mark.parametrize("kind", ["series", "dict", "frame", "time column", "long", "polars"])
+def test_points_with_time_stamps_go_to_their_steps_and_steps_left_out_are_missing(forecaster, kind):
+    frame = pd.DataFrame({"a": series(80), "b": series(80, 1)}, HOURS)
+    later = frame.iloc[60:].drop(HOURS[[60, 61, 70]])[::-1]
+    stream = forecaster.stream(history_of(kind, frame[:60])).update(history_of(kind, later))
+    frame.iloc[[60, 61, 70]] = np.nan
+    wanted = forecaster.forecast(history_of(kind, frame), 8)
+    found, wanted = (
+        pd.DataFrame({name: list(made[name]) for name in made.columns})
+        for made in (stream.forecast(8).to_frame(), wanted.to_frame())
+    )
+    pd.testing.assert_frame_equal(found, wanted, rtol=1e-4)
+
+
+def test_stamps_of_any_kind_say_which_step_comes_next(forecaster):
+    for index in (
+        pd.period_range("2020-01", periods=33, freq="M"),
+        pd.date_range("2020-01-31", periods=33, freq="ME", unit="s"),
+        pd.bdate_range("2026-01-01", periods=33),
+        pd.date_range("2026-03-01", periods=33, tz="Europe/Berlin"),
+        pd.RangeIndex(100, 166, 2),
+    ):
+        stream = forecaster.stream(pd.Series(series(30), index[:30])).update(pd.Series([1.0], index[31:32]))
+        assert stream.forecast(1).median.index[0] == index[32]
+    unstamped = forecaster.stream(pd.Series(series(30), HOURS[:30])).update(pd.Series([1.0, 2.0]))
+    assert unstamped.forecast(1).median.index[0] == HOURS[32]
+
+
+@pytest.mark.parametrize(
+    "stamps, message",
+    [
+        (["2026-01-02 05:00"], r"new point at 2026-01-02 05:00:00, and 30 steps up to 2026-01-02 05:00:00 were read"),
+        (["2126-01-01"], r"876,547 steps after 2026-01-02 05:00:00, and the model reads 256; begin a new stream"),
+        (["2026-01-02 06:00"] * 2, r"more than one new point for the step at 2026-01-02 06:00:00"),
+        ([pd.Timestamp("2026-01-02 06:00", tz="UTC")], r"no stamp of the kind of 2026-01-01 00:00:00; give the index"),
+    ],
+)
+def test_points_that_do_not_follow_are_refused_and_move_nothing(forecaster, stamps, message):
+    stream = forecaster.stream(pd.Series(series(30), HOURS[:30]))
+    before = knots(stream)
+    with pytest.raises(DataError, match=message):
+        stream.update(pd.Series(np.ones(len(stamps)), pd.DatetimeIndex(stamps)))
+    np.testing.assert_array_equal(knots(stream), before)
+
+
 def test_month_ends_stay_month_ends(forecaster):
     months = pd.Series(np.arange(40.0) % 12, index=pd.date_range("2000-01-31", periods=40, freq="ME"))
     stream = forecaster.stream(months).update(np.arange(300.0) % 12)
@@ -158,6 +221,8 @@ def test_errors_name_the_series_and_the_remedy(forecaster):
         stream.update({"c": [1.0]})
     with pytest.raises(DataError, match=r"points for 1 series and the stream has 2; use a dict"):
         stream.update([[1.0]])
+    with pytest.raises(DataError, match=r"points for 1 series and the stream has 2; use a dict"):
+        stream.update(1.0)
     with pytest.raises(DataError, match=r"'a' has an infinite new value; give NaN"):
         stream.update({"a": [np.inf]})
     with pytest.raises(DataError, match=r"'b'.*holds what is no number"):

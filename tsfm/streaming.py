@@ -16,7 +16,7 @@ always read, whatever the length of the stream and however its points arrived. M
 an update.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from tsfm.conditioning import condition, restore
 from tsfm.data.adapters import to_panel
+from tsfm.data.arrivals import arrivals
 from tsfm.data.timeaxis import TimeIndex, grid
 from tsfm.errors import DataError
 from tsfm.models.decoder_inputs import with_mirror_image
@@ -178,9 +179,13 @@ class Stream:
     def update(self, points: Any) -> "Stream":
         """Read the points that follow, NaN where missing, and return the stream.
 
-        points  of one series: a number or an array; of several: a mapping from id, or a sequence of them in order
+        points  of one series: a number, an array or a Series; of several: a mapping from id, a sequence of them in
+                order, or a frame as the history was. Numbers are the next steps; where they have time stamps each goes
+                to its step, steps left out are missing, and a stamp that was read already is an error
         """
-        for one, new in zip(self.series, self._arrays(points), strict=True):
+        limit = 2 * self.series[0].half if self.series else 0
+        made = arrivals(points, self.panel, [one.steps for one in self.series], limit)
+        for one, new in zip(self.series, made, strict=True):
             one.extend(new)
         return self
 
@@ -203,33 +208,6 @@ class Stream:
             device=str(self.forecaster.device),
         )
         return Forecast(self._now(), horizon, self.forecaster.model.levels, values, levels, clipped, provenance)
-
-    def _arrays(self, points: Any) -> list[Floats]:
-        """The new points of every series as float64 arrays."""
-        ids = self.panel.ids
-        if isinstance(points, Mapping) or hasattr(points, "columns"):
-            unknown = sorted(set(points) - set(ids), key=str)
-            if unknown:
-                raise DataError(f"series {unknown[0]!r} is not in this stream; begin a new one with it")
-            given = [points.get(name, ()) for name in ids]  # a frame has `get` too
-        elif len(ids) == 1:
-            given = [points]
-        else:
-            given = list(points)
-            if len(given) != len(ids):
-                raise DataError(f"update has points for {len(given)} series and the stream has {len(ids)}; use a dict")
-        found = []
-        for name, one in zip(ids, given, strict=True):
-            try:
-                array = np.asarray(one, dtype=np.float64).reshape(-1)
-            except (TypeError, ValueError):
-                raise DataError(
-                    f"series {name!r}: {one!r} holds what is no number; give numbers, NaN where missing"
-                ) from None
-            if np.isinf(array).any():
-                raise DataError(f"series {name!r} has an infinite new value; give NaN where it is missing")
-            found.append(array)
-        return found
 
     def _now(self) -> Any:
         """The panel as it stands: what is remembered of every series, on the axis that goes on."""
