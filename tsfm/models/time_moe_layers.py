@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tsfm import kernels
 from tsfm.nn.kv_cache import KVCache
 from tsfm.nn.moe import record
-from tsfm.nn.norms import normalise
+from tsfm.nn.norms import normalise, normalised
 from tsfm.nn.rotary import rotate_, rotated
 
 if TYPE_CHECKING:
@@ -215,8 +215,8 @@ class Layer(nn.Module):
         self.ffn_layer = DenseLayer(config) if config.dense else SparseLayer(config)
 
     def forward(self, x: Tensor, turn: Angles, allowed: Tensor | None) -> tuple[Tensor, Routing | None]:
-        x = x + self.self_attn(self.input_layernorm(x), turn, allowed)
-        mixed, routing = self.ffn_layer(self.post_attention_layernorm(x).flatten(0, 1))
+        x = x + self.self_attn(normalised(x, self.input_layernorm), turn, allowed)
+        mixed, routing = self.ffn_layer(normalised(x, self.post_attention_layernorm).flatten(0, 1))
         return x + mixed.view_as(x), routing
 
     def infer(
