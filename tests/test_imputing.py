@@ -147,6 +147,11 @@ def test_two_values_give_a_straight_line_without_levels(model):
     assert made.to_frame()["0.9"].isna().tolist()[:4] == [False, True, True, False]
 
 
+def test_a_straight_line_between_the_ends_of_all_numbers_goes_down_the_middle(model):
+    data = [1.7e308, math.nan, math.nan, math.nan, -1.7e308]
+    assert tsfm.impute(data, model=model).values == pytest.approx([1.7e308, 0.85e308, 0.0, -0.85e308, -1.7e308])
+
+
 def test_what_lies_too_far_inside_a_long_gap_is_a_straight_line_and_told(model):
     data = holed(wave(4 * LONGEST), (LONGEST, 3 * LONGEST))
     made = tsfm.impute(data, model=model)

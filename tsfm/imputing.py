@@ -146,7 +146,8 @@ def planned(panel: Panel, longest: int, levels: int) -> Work:
         if not gaps.any():
             continue
         seen = np.flatnonzero(~gaps)
-        line = np.interp(np.arange(len(values)), seen, values[seen])
+        unit = 4.0 if np.abs(values[seen]).max() > 1e307 else 1.0  # lest the slope of a line be infinite
+        line = unit * np.interp(np.arange(len(values)), seen, values[seen] / unit)
         one.quantiles[:] = line[:, None]
         for start, stop, low, high in stretches(len(values), longest):
             if gaps[low:high].any():

@@ -99,3 +99,16 @@ def test_what_cannot_be_done_ends_in_one_plain_sentence(waves, tmp_path, capsys,
     shown = " ".join(capsys.readouterr().err.split())
     assert shown.startswith("error: ") and said in shown
     assert (tmp_path / "full" / "thesis.txt").exists()
+
+
+def test_columns_that_are_no_variates_stay_out_where_targets_are_named(waves, tmp_path, capsys):
+    pd.read_csv(waves).assign(note="calm", wind=1.5).to_csv("beside.csv", index=False)
+    assert leave("train", "--model", "dlinear", "--data", "beside.csv", *QUICK) != 0
+    assert "name it with target=" in capsys.readouterr().err
+    named = ("--target", "south", "--target", "north")
+    assert leave("train", "--model", "dlinear", "--data", "beside.csv", *QUICK, *named, "--out", "model") == 0
+    assert "55 windows of 2 variates" in capsys.readouterr().out
+    assert leave("forecast", "beside.csv", "--model", "model", "--out", "next.csv") == 0
+    assert list(pd.read_csv("next.csv").columns) == ["time", "south", "north"]
+    assert leave("train", "--model", "dlinear", "--data", "ETTh1", "--horizon", "6", *named) != 0
+    assert "leave it out" in capsys.readouterr().err

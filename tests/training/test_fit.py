@@ -334,3 +334,18 @@ def test_a_variate_without_a_value_to_train_on_is_named():
     data.values[:200, 1] = np.nan
     with pytest.raises(DataError, match="series 'b' has no value in the 200 steps to train on"):
         scaling_of(data)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e200, 1e300])
+def test_the_unit_of_the_data_moves_no_error(unit):
+    usual, other = table(), table()
+    other.values[:] *= unit
+    before, after = (made(of=one).scores["mse"] for one in (usual, other))
+    assert before == pytest.approx(after, rel=1e-4)
+
+
+def test_a_constant_has_a_deviation_of_one_whatever_its_digits():
+    data = table()
+    data.values[:200, 1] = 0.1
+    scaling = scaling_of(data)
+    assert (scaling.mean[1], scaling.deviation[1]) == (0.1, 1.0)

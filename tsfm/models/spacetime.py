@@ -6,6 +6,9 @@ beyond the one it was trained for included. Univariate: variates are forecast ea
 
 The loss has three parts of equal weight: the error of the forecast, of the open loop's outlook on the next value, and
 of its outlook on the decoder's next input, the latter two from the step on where the state has filled up.
+
+As published, all vectors begin as standard normals, so first forecasts are many deviations wide: a table of a few
+hundred steps needs dozens of epochs (900 hours, horizon 24: validation error 20 after one epoch, 0.15 after 24).
 """
 
 from collections.abc import Mapping

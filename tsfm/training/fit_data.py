@@ -9,7 +9,7 @@ Where a value is missing the context has the value before it (the mean of the tr
 and errors leave it out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tsfm.data.adapters import to_panel
 from tsfm.data.datasets import data_hash, load_card, load_dataset, own_file, sha256
 from tsfm.errors import DataError, UnknownName
 from tsfm.panel import Floats, Panel
@@ -36,6 +37,7 @@ class Table:
     season   steps
     first    time stamp of the first step in text, "" where there are none; step: seconds between two, 0 likewise
     source   hash of the file
+    target   columns of the file that are variates, where not all were taken
     """
 
     name: str
@@ -46,6 +48,7 @@ class Table:
     first: str = ""
     step: float = 0.0
     source: str = ""
+    target: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,17 +108,22 @@ class Windows:
             yield self.take(places, device)
 
 
-def read_table(data: str | PathLike[str]) -> Table:
-    """A data set of the registry, or a person's own file with a column a variate (or a long one), as a table."""
-    panel = load_dataset(data)
+def read_table(data: str | PathLike[str], target: Sequence[str] = ()) -> Table:
+    """A data set of the registry, or a person's own file with a column a variate (or a long one), as a table.
+
+    target  the columns of a file that are variates, beside others; all by default
+    """
+    file = own_file(data)
+    if target and file is None:
+        raise DataError(f"--target names columns of a file of your own, and {data} is a data set; leave it out")
+    panel = to_panel(file, target=list(target)) if target else load_dataset(data)
     values, length = align(panel), len(panel.values[0])
-    card = None if own_file(data) is not None else card_of(data)
+    card = None if file is not None else card_of(data)
     if card is not None and card.splits is not None:
         splits = (card.splits.train, card.splits.validation, card.splits.test)
     else:
         train, test = (int(length * share) for share in SHARES)
         splits = (train, length - train - test, test)
-    file = own_file(data)
     first, step = time_axis(panel)
     return Table(
         name=str(data) if file is None else file.name,
@@ -126,6 +134,7 @@ def read_table(data: str | PathLike[str]) -> Table:
         first=first,
         step=step,
         source=data_hash(data) if file is None else sha256(file),
+        target=tuple(target),
     )
 
 
@@ -163,7 +172,7 @@ def time_axis(panel: Panel) -> tuple[str, float]:
 
 
 def scaling_of(table: Table) -> Scaling:
-    """Mean and population deviation of the training stretch; a deviation of 0 counts as 1."""
+    """Mean and population deviation of the training stretch; that of a constant counts as 1."""
     train = table.values[: table.splits[0]]
     empty = np.isnan(train).all(0)
     if empty.any():
@@ -171,8 +180,12 @@ def scaling_of(table: Table) -> Scaling:
             f"series {table.variates[int(empty.argmax())]!r} has no value in the {len(train)} steps to train on; "
             "drop its column"
         )
-    deviation = np.nanstd(train, 0)
-    return Scaling(np.nanmean(train, 0), np.where(deviation > 0, deviation, 1.0))
+    low, high = np.nanmin(train, 0), np.nanmax(train, 0)
+    # Squares are formed near 1, so that none is infinite or zero; a power of two changes no digit.
+    unit = np.exp2(np.floor(np.log2(np.maximum(np.maximum(-low, high), np.finfo(float).tiny))))
+    mean, deviation = np.nanmean(train / unit, 0) * unit, np.nanstd(train / unit, 0) * unit
+    moves = (low < high) & (deviation > 0)
+    return Scaling(np.where(moves, mean, low), np.where(moves, deviation, 1.0))
 
 
 def windows_of(table: Table, context: int, horizon: int, scaling: Scaling) -> tuple[Windows, Windows, Windows]:

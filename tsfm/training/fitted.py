@@ -43,6 +43,7 @@ class Fitted:
         self.model, self.name, self.scaling, self.fit = model, name, scaling, fit
         self.variates, self.first, self.step = table.variates, table.first, table.step
         self.data = {"name": table.name, "sha256": table.source, "splits": list(table.splits), "season": table.season}
+        self.data["target"] = list(table.target)
         self.scores: dict[str, float] = {}
         self.seconds = 0.0
 
@@ -83,6 +84,8 @@ class Fitted:
             raise DataError(
                 f"horizon={steps} is more than the {longest} steps that the model was fitted for; train anew"
             )
+        if self.data["target"] and isinstance(data, str | Path | pd.DataFrame):
+            columns["target"] = columns.get("target") or self.data["target"]
         panel = to_panel(data, **columns)
         values = align(panel)
         names = [str(name) for name in panel.ids]
@@ -154,6 +157,7 @@ def load_fitted(folder: str | Path) -> Fitted:
         first=card["first"],
         step=card["step"],
         source=told["sha256"],
+        target=tuple(told.get("target", ())),
     )
     scaling = Scaling(np.array(card["mean"]), np.array(card["deviation"]))
     fitted = Fitted(model.eval(), card["architecture"], table, scaling, card["fit"])
