@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from tsfm import kernels
 from tsfm.batch import Batch
-from tsfm.evaluation.results import ROOT, origin, write_csv
+from tsfm.evaluation.results import ROOT, origin, read_csv, write_csv
 from tsfm.models.time_moe import PRESETS, TimeMoE
 
 # B series, C context steps, H horizon, T tokens, D width, E experts.
@@ -242,10 +242,11 @@ def main() -> None:
     if options.here:
         print(json.dumps(measure(options.case[0], options.precision[0], options.preset)))
         return
-    rows = []
+    rows: list[dict[str, Any]] = [*read_csv(options.out)]
     for name in options.case or CASES:
         for precision in options.precision or ("fp32", "bf16"):
             row = in_process_of_its_own(name, precision, options.preset)
+            rows = [old for old in rows if any(old[key] != row[key] for key in ("case", "precision", "preset"))]
             rows.append({**row, **origin()})
             print(
                 " ".join(f"{key}={row[key]}" for key in ("case", "precision", "cpu_seconds", "times_faster", "peak_mb"))
