@@ -92,7 +92,7 @@ FILES = {
     "time-moe": "tsfm.models.time_moe_files",
     "moirai-moe": "tsfm.models.moirai_moe_files",
     "visual-mae": "tsfm.models.visual_mae_files",  # published as pickles alone, so in no table: see `tsfm convert`
-    "vitime": "tsfm.models.vitime_files",  # likewise
+    "vitime": "tsfm.models.vitime_files",  # likewise, of another kind
 }
 """Architecture -> its module with read_config, write_config, read_tensors, write_tensors."""
 MARKS = {

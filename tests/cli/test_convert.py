@@ -91,3 +91,20 @@ def test_files_that_are_no_autoencoder_are_refused_in_words(tensors, tmp_path, c
     assert "is not what torch.save writes" in failure(capsys, tmp_path / "file.pth", tmp_path / "out")
     assert "is no file" in failure(capsys, tmp_path / "none.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_damaged_files_and_impossible_heads_are_refused_in_words(tensors, tmp_path, capsys):
+    def told(*options):
+        return failure(capsys, tmp_path / "file.pth", tmp_path / "out", *options)
+
+    torch.save(tensors, tmp_path / "file.pth")
+    assert "--heads 7 does not divide a width of" in told("--heads", "7")
+    assert "--decoder-heads 7 does not divide" in told("--heads", "4", "--decoder-heads", "7")
+    assert "than or equal to 0" in told("--heads", "-4")
+    torch.save({**tensors, "norm.weight": tensors["norm.weight"] * np.nan}, tmp_path / "file.pth")
+    assert "holds values that are not finite in vision_model.norm.weight" in told(*HEADS)
+    torch.save({**tensors, "norm.weight": tensors["norm.weight"].to_sparse()}, tmp_path / "file.pth")
+    assert "no whole masked autoencoder of images" in told(*HEADS)
+    (tmp_path / "file.pth").write_text("hello")
+    assert "is not what torch.save writes" in told(*HEADS)
+    assert not (tmp_path / "out").exists()

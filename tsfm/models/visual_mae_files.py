@@ -89,6 +89,9 @@ def config_of(
         raise DataError("the file has no decoder, so it cannot draw: take mae_visualize_vit_*.pth, not mae_pretrain_*")
     kernel, width = names["patch_embed.proj.weight"], names["pos_embed"].shape[-1]
     narrow, patch = names["decoder_pos_embed"].shape[-1], kernel.shape[-1]
+    for count, of, option in ((heads, width, "--heads"), (decoder_heads, narrow, "--decoder-heads")):
+        if count and of % count:
+            raise DataError(f"{option} {count} does not divide a width of {of}; say how many heads it was trained with")
     sizes = {
         "image": round((names["pos_embed"].shape[1] - 1) ** 0.5) * patch,
         "patch_size": patch,
