@@ -248,6 +248,7 @@ def main() -> None:
             row = in_process_of_its_own(name, precision, options.preset)
             rows = [old for old in rows if any(old[key] != row[key] for key in ("case", "precision", "preset"))]
             rows.append({**row, **origin()})
+            rows.sort(key=lambda row: (list(CASES).index(row["case"]), row["precision"] == "bf16"))
             print(
                 " ".join(f"{key}={row[key]}" for key in ("case", "precision", "cpu_seconds", "times_faster", "peak_mb"))
             )

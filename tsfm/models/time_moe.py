@@ -6,8 +6,9 @@ longest head that still fits. A point model: its forecast is the median alone, s
 context. Steps that were not observed are filled by straight lines, because the model knows no other input.
 
 The published weights (`tsfm.load("time-moe-50m")`) are in bfloat16. They compute in what `precision=` says: "fp32",
-"bf16" (forecasts move by less than 1 %), or "auto", which is bf16 where the hardware multiplies it; `tsfm doctor` tells
-which. Published folders load and save through the maps of `time_moe_files.py`.
+"bf16" (forecasts move by 0.3 % of their norm, more where a step sits on the edge between two experts), or "auto", which
+is bf16 where the hardware multiplies it; `tsfm doctor` tells which. Published folders load and save through the maps of
+`time_moe_files.py`.
 """
 
 from collections.abc import Sequence
