@@ -56,6 +56,7 @@ figure.colorbar(image, ax=panels, label="share of the kind's patches")
 # the load balanced? 1 is an even share, when half of the patches are known and half still to come.
 
 # %%
+import numpy as np
 import pandas as pd
 
 load = 16 * (seen.shares() + to_come) / 2  # layer, expert
@@ -80,8 +81,6 @@ gates = forecaster.model.gates.parameters()
 parts |= {"seasonal copies": [*(embedding.weight[:, 102:] for embedding in embeddings), *gates]}
 
 # %%
-import numpy as np
-
 from tsfm.evaluation.metrics import scaled_quantile_loss
 
 past, future, levels = mixed[:, :-64], mixed[:, -64:], forecaster.model.levels
