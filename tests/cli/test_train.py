@@ -85,7 +85,7 @@ def test_options_of_the_architecture_and_of_the_fit_are_taken(waves, tmp_path):
     [
         (("--model", "dlinaer"), "no architecture named 'dlinaer'; there are cyclenet, dlinear"),
         (("--option", "cycle"), "write a field and its value, such as cycle=168"),
-        (("--option", "wdth=3"), "no option wdth; its options are context"),
+        (("--option", "wdth=3"), "no option wdth; its options are individual"),
         (("--data", "ETTx"), "ETTx"),
         (("--context", "400"), "no room for a context of 400"),
         (("--out", "waves.csv"), "is the input file"),

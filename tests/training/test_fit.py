@@ -53,6 +53,10 @@ def made(settings=QUICK, of=None, **more):
     return fit_table("dlinear", of or table(), 6, 24, settings=settings, **more)
 
 
+def optioned(name, **options):
+    return config_of(name, table(), 6, options=options)
+
+
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_its_windows_are_those_of_the_long_horizon_protocol(split):
     data = table()
@@ -245,7 +249,7 @@ def test_a_forecast_reads_the_phase_from_the_time_stamps():
 
 def test_the_cycle_is_the_season_of_the_data_unless_an_option_says_otherwise():
     assert config_of("cyclenet", table(), 6).cycle == 12
-    assert config_of("cyclenet", table(), 6, cycle=7).cycle == 7
+    assert config_of("cyclenet", table(), 6, options={"cycle": 7}).cycle == 7
     assert config_of("cyclenet", table(), 6, preset="ett-mlp").backbone == "mlp"
 
 
@@ -306,7 +310,27 @@ def test_a_csv_is_cut_in_70_10_and_20_parts_of_a_hundred(tmp_path):
         (lambda: stretches(table(), context=195), DataError, "no room for a context of 195 and a horizon of 6"),
         (lambda: stretches(table(), horizon=41), DataError, "smaller --context or --horizon"),
         (lambda: settings_of("dlinaer"), UnknownName, "cyclenet, dlinear"),
-        (lambda: config_of("dlinear", table(), 6, cycles=3), UnknownName, "no option cycles; its options are context"),
+        (
+            lambda: optioned("dlinear", cycles=3),
+            UnknownName,
+            "no option cycles; its options are individual, moving_ave",
+        ),
+        (
+            lambda: optioned("dlinear", horizon=3),
+            DataError,
+            "horizon is no option of dlinear: it follows from --horizon",
+        ),
+        (lambda: optioned("dlinear", individual="maybe"), DataError, "'maybe' is no bool; give True or False"),
+        (lambda: optioned("dlinear", moving_average=0), DataError, "moving_average=0 is too small"),
+        (lambda: optioned("cyclenet", width="abc"), DataError, "width='abc' is no whole number from 0 on"),
+        (lambda: optioned("cyclenet", cycle=0), DataError, "cycle=0 is too small"),
+        (lambda: optioned("simba", width=30), DataError, "width=30 must be a multiple of 4"),
+        (lambda: optioned("simba", dropout="much"), DataError, "dropout='much' is no number"),
+        (lambda: optioned("s-mamba", activation="tanh"), DataError, "'tanh' is not known; give one of gelu, relu"),
+        (lambda: optioned("spacetime", shortest_average=64), DataError, "shortest_average=64 must lie below 64"),
+        (lambda: optioned("spacetime", loss_weights=1), DataError, r"loss_weights=\(1\.0,\) must be three numbers"),
+        (lambda: made(device="abacus"), DataError, "dlinear cannot be built: .*abacus.*another --device"),
+        (lambda: fit_table("s-mamba", table(), 6, 24, options={"dropout": 2}), DataError, "cannot be built: dropout"),
         (lambda: config_of("dlinear", table(), 6, preset="huge"), UnknownName, "no preset 'huge'; there are ett"),
         (lambda: FitSettings(schedule="type9"), DataError, "'type9' is not known"),
         (lambda: FitSettings(rate=-1.0), DataError, "rate=-1.0"),
@@ -349,3 +373,7 @@ def test_a_constant_has_a_deviation_of_one_whatever_its_digits():
     data.values[:200, 1] = 0.1
     scaling = scaling_of(data)
     assert (scaling.mean[1], scaling.deviation[1]) == (0.1, 1.0)
+
+
+def test_a_tuple_of_one_may_be_written_as_a_number():
+    assert optioned("xlstm-time", mlstm_at=1).mlstm_at == (1,)

@@ -35,7 +35,9 @@ class CycleNetConfig:
     normalise: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a backbone that does not exist."""
+        """Refuse a backbone that does not exist and a cycle of no steps."""
+        if self.cycle < 1:
+            raise DataError(f"cycle={self.cycle} is too small; give at least 1")
         if self.backbone not in BACKBONES:
             raise DataError(f"backbone={self.backbone!r} is not known; give one of {', '.join(BACKBONES)}")
 

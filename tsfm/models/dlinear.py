@@ -10,6 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from tsfm.errors import DataError
 from tsfm.registry import register
 
 # B series, C context steps, H horizon, V variates.
@@ -22,6 +23,11 @@ class DLinearConfig:
     variates: int = 7
     moving_average: int = 25
     individual: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a moving average over nothing."""
+        if self.moving_average < 1:
+            raise DataError(f"moving_average={self.moving_average} is too small; give at least 1")
 
 
 PRESETS = {"ett": DLinearConfig()}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsfm.errors import DataError
 from tsfm.nn.mamba import Mamba, at_least_float32
 from tsfm.registry import register
 
@@ -40,6 +41,11 @@ class SiMBAConfig:
     conv: int = 4
     expand: int = 2
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse a width that is no whole number of blocks."""
+        if self.width % BLOCKS or self.width < 1:
+            raise DataError(f"width={self.width} must be a multiple of {BLOCKS}")
 
     @property
     def tokens(self) -> int:

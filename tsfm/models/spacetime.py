@@ -56,10 +56,16 @@ class SpaceTimeConfig:
         return self.kernels * self.heads
 
     def __post_init__(self) -> None:
-        """Refuse a choice that does not exist and filters that do not fill the width."""
+        """Refuse a choice that does not exist, windows of no steps and filters that do not fill the width."""
         for field, known in CHOICES.items():
             if getattr(self, field) not in known:
                 raise DataError(f"{field}={getattr(self, field)!r} is not known; give one of {', '.join(known)}")
+        if not 0 < self.shortest_average < self.longest_average:
+            raise DataError(
+                f"shortest_average={self.shortest_average} must lie below {self.longest_average}, and over 0"
+            )
+        if len(self.loss_weights) != 3:
+            raise DataError(f"loss_weights={self.loss_weights} must be three numbers")
         if self.filters <= len(DIFFERENCES) or self.width % self.filters:
             raise DataError(
                 f"filters={self.filters} must be more than {len(DIFFERENCES)} and divide kernels * heads = {self.width}"

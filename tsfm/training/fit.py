@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from tsfm import registry
 from tsfm.errors import DataError, UnknownName
 from tsfm.progress import Progress
 from tsfm.training.fit_data import Batch, Table, Windows, repeat_season, scaling_of, score, windows_of
+from tsfm.training.fit_options import checked_options
 from tsfm.training.fit_state import Course, State
 from tsfm.training.fitted import Fitted
 from tsfm.training.fitted import load_fitted as load_fitted
@@ -100,7 +102,7 @@ def config_of(
     horizon: int,
     context: int | None = None,
     preset: str | None = None,
-    **options: Any,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """The config of an architecture for a table: a preset's or the default one, its sizes set, then `options`.
 
@@ -113,14 +115,19 @@ def config_of(
         if preset not in presets:
             raise UnknownName(f"{name} has no preset {preset!r}; there are {', '.join(presets) or 'none'}")
         begun = presets[preset]
-    known = {one.name for one in dataclasses.fields(begun)}
-    strange = sorted(set(options) - known)
-    if strange:
-        raise UnknownName(f"{name} has no option {', '.join(strange)}; its options are {', '.join(sorted(known))}")
+    options = checked_options(name, entry.Config, options)
     sizes = {"context": context or begun.context, "horizon": horizon, "variates": len(table.variates)}
-    if "cycle" in known:
+    if hasattr(begun, "cycle"):
         sizes["cycle"] = table.season
     return replace(begun, **{**sizes, **options})
+
+
+def built(name: str, config: Any, device: str) -> Any:
+    """An architecture with the weights that it begins with, or why it cannot have this config or be on this device."""
+    try:
+        return architecture(name)(config).to(torch.device(device))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{name} cannot be built: {error}; give other options, or another --device") from None
 
 
 def fit_table(
@@ -145,13 +152,13 @@ def fit_table(
     report     called with a line an epoch
     """
     settings = settings or settings_of(name)
-    config = config_of(name, table, horizon, context, preset, **(options or {}))
+    config = config_of(name, table, horizon, context, preset, options or {})
     scaling = scaling_of(table)
     train, validation, test = windows_of(table, config.context, horizon, scaling)
     identity = {"architecture": name, "config": asdict(config), "settings": asdict(settings), "data": table.source}
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        model = architecture(name)(config).to(device)
+        model = built(name, config, device)
         kept = None if state is None else State(state, json.dumps(identity))
         course = fit(model, train, validation, settings, kept, report, progress)
     fitted = Fitted(model, name, table, scaling, {**asdict(settings), "best": course.best, "course": course.epochs})
