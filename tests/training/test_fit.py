@@ -218,6 +218,15 @@ def test_the_state_of_a_whole_fit_gives_its_result_again_at_once(tmp_path):
     assert (again.scores, again.fit, again.seconds) == (first.scores, first.fit, first.seconds)
 
 
+def test_a_state_that_cannot_be_read_is_begun_anew_and_replaced(tmp_path):
+    (tmp_path / "state.safetensors").write_bytes(b"half a file")
+    said = []
+    assert made(state=tmp_path / "state.safetensors", report=said.append).scores == made().scores
+    assert said[0].startswith("epoch 1 of 3")
+    made(state=tmp_path / "state.safetensors", report=said.append)
+    assert said[-1] == "going on after epoch 3, where it stopped"
+
+
 def test_a_saved_model_loads_with_its_scores_and_the_same_forecast(tmp_path):
     fitted = made()
     loaded = load_fitted(fitted.save(tmp_path / "model"))

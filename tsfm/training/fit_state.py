@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tsfm.training.checkpoint import load_state, save_state, under_prefix, with_prefix
@@ -46,10 +47,13 @@ class State:
         save_state(self.path, {key: one.detach().cpu().clone() for key, one in tensors.items()}, facts)
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor]) -> Course:
-        """Put the state of the same fit into model, optimiser and `best`; a new course where there is none."""
+        """Put the state of the same fit into model, optimiser and `best`; a new course where no file has one."""
         if not self.path.is_file():
             return Course()
-        tensors, facts = load_state(self.path)
+        try:
+            tensors, facts = load_state(self.path)
+        except SafetensorError:
+            return Course()
         if facts.get("identity") != self.identity:
             return Course()
         model.load_state_dict(under_prefix("model.", tensors))
