@@ -54,3 +54,14 @@ def test_levels_become_columns_beside_the_mark_of_what_was_filled(model, data, t
 def test_the_input_is_never_overwritten(model, data, capsys):
     assert leave("impute", data, "--out", data, "--model", model, *COLUMNS) == 2
     assert "is the input file; choose another name" in capsys.readouterr().err
+
+
+def test_several_columns_of_a_wide_file_are_named_one_by_one(model, tmp_path):
+    frame = pd.DataFrame({"day": pd.date_range("2026-01-01", periods=40), "a": 1.0 * (pd.RangeIndex(40) % 7), "b": 2.0})
+    frame = frame.assign(b=frame.a + 1, note="calm", wind=1.5)
+    frame.loc[[9, 10], ["a", "b", "wind"]] = None
+    frame.to_csv(tmp_path / "wide.csv", index=False)
+    named = ["--out", str(tmp_path / "whole.csv"), "--model", model, "--target", "a", "--target", "b"]
+    assert leave("impute", str(tmp_path / "wide.csv"), *named) == 0
+    gaps = pd.read_csv(tmp_path / "whole.csv").isna().sum()
+    assert gaps.to_dict() == {"day": 0, "a": 0, "b": 0, "note": 0, "wind": 2}

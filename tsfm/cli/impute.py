@@ -17,7 +17,9 @@ def impute(
     model: Annotated[str | None, typer.Option(help="Name or folder of a visual MAE.")] = None,
     id: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
     time: Annotated[str | None, typer.Option(help="Column with the time stamps.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column with the values.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Column with the values; repeatable, as in a wide file.")
+    ] = None,
     levels: Annotated[
         str | None,
         typer.Option(help="Quantile levels, such as 0.1,0.9: a row a step, with `filled` and these columns."),
@@ -30,7 +32,8 @@ def impute(
     """Fill every gap of a file, and insert the rows that its time axis leaves out."""
     check_target(out, "--out", TABLES, data)
     check_target(plot, "--plot", PICTURES, data)
-    options: dict[str, Any] = {"model": model, "id": id, "time": time, "target": target, "freq": freq}
+    values = target[0] if target and len(target) == 1 else target or None
+    options: dict[str, Any] = {"model": model, "id": id, "time": time, "target": values, "freq": freq}
     options["quantile_levels"] = None if levels is None else parse_levels(levels)
 
     from rich.console import Console
