@@ -135,6 +135,23 @@ def test_arguments_of_another_model_are_refused(change):
         files.read_config({key: value for key, value in CONFIG.items() if key != "maxScal"})
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"height": 33}, "patch_rows=8 must divide height=33"),
+        ({"columns": 200}, "patch_columns=16 must divide columns=200"),
+        ({"heads": 3}, "heads=3 must divide width=32"),
+        ({"blur": 4}, "blur=4 must be odd"),
+        ({"blur": 65}, "blur=65 must be odd, and less than twice"),
+        ({"limit": 0.0}, "limit=0.0 must be a number above 0"),
+        ({"max_context": 0}, "shows 0 and 1024 steps"),
+    ],
+)
+def test_sizes_that_do_not_fit_each_other_are_refused(change, message):
+    with pytest.raises(DataError, match=message):
+        replace(TINY, **change)
+
+
 def test_a_pixel_is_lit_from_its_lower_edge_on_and_edges_of_the_picture_hold_what_lies_beyond():
     rows = torch.arange(64)
     edges = value_of(rows, 64, 3.5)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tsfm import kernels
 from tsfm.batch import Batch
 from tsfm.models.time_moe_losses import fill_gaps
-from tsfm.models.vitime_layers import PictureTransformer
+from tsfm.models.vitime_layers import PictureTransformer, check_sizes
 from tsfm.models.vitime_losses import column_loss, ends, weighted_mean
 from tsfm.models.vitime_pixels import (
     Decoding,
@@ -86,6 +86,10 @@ class ViTimeConfig:
     distance_power: float = 1.0
     distance_weight: float = 1.0
     past_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not fit each other."""
+        check_sizes(self)
 
 
 PRESETS = {

@@ -4,9 +4,17 @@ Parameters bear the names of the published checkpoints. The tables of positions 
 dictionary with the mask token, which no forecast reads, because the published files have them.
 """
 
+import math
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tsfm.errors import DataError
+
+if TYPE_CHECKING:
+    from tsfm.models.vitime import ViTimeConfig
 
 # B series, N patches, D width, r rows of patches, c columns of patches, h height of the picture, T its columns.
 
@@ -23,6 +31,25 @@ def position_table(width: int, rows: int, columns: int) -> Tensor:
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     table = torch.cat([wave_table(width // 2, column.flatten()), wave_table(width // 2, row.flatten())], 1)
     return F.pad(table, (0, 0, 1, 0)).float()[None]
+
+
+def check_sizes(config: "ViTimeConfig") -> None:
+    """Raise `DataError` where patches do not tile the picture, heads do not share a width, or a blur has no middle."""
+    for one, other in (
+        ("height", "patch_rows"),
+        ("columns", "patch_columns"),
+        ("width", "heads"),
+        ("decoder_width", "decoder_heads"),
+    ):
+        whole, part = getattr(config, one), getattr(config, other)
+        if part < 1 or whole < 1 or whole % part:
+            raise DataError(f"{other}={part} must divide {one}={whole}")
+    if config.blur % 2 != 1 or not 0 < config.blur < 2 * min(config.height, config.columns):
+        raise DataError(f"blur={config.blur} must be odd, and less than twice the height and the columns")
+    if not 0 < config.limit < math.inf:
+        raise DataError(f"limit={config.limit} must be a number above 0")
+    if config.max_context < 1 or config.max_horizon < 1:
+        raise DataError(f"a picture shows {config.max_context} and {config.max_horizon} steps; it must show some")
 
 
 class Attention(nn.Module):
