@@ -146,6 +146,12 @@ def test_points_with_time_stamps_go_to_their_steps_and_steps_left_out_are_missin
     pd.testing.assert_frame_equal(found, wanted, rtol=1e-4)
 
 
+def test_columns_beside_the_series_are_passed_over_as_in_the_history(forecaster):
+    frame = pd.DataFrame({"hour": HOURS, "sold": series(80), "note": "calm", "wind": 1.0})
+    stream = forecaster.stream(frame[:60], target="sold").update(frame[60:])
+    assert stream.forecast(1).to_frame().hour[0] == HOURS[-1] + pd.Timedelta("1h")
+
+
 def test_stamps_of_any_kind_say_which_step_comes_next(forecaster):
     for index in (
         pd.period_range("2020-01", periods=33, freq="M"),

@@ -72,7 +72,10 @@ def columns_of(frame: pd.DataFrame, panel: Panel) -> dict[Any, Any]:
     if origin.time is not None and origin.time in frame.columns:
         frame = frame.set_index(origin.time)
     if origin.family != "long":
-        return {name: frame[name] for name in frame.columns}
+        beside = set(panel.ids) <= set(
+            frame.columns
+        )  # other columns than the series may stand there, as in the history
+        return {name: frame[name] for name in (panel.ids if beside else frame.columns)}
     if missing := [name for name in (origin.id, origin.target) if name is not None and name not in frame.columns]:
         raise DataError(f"the new rows have no column {missing[0]!r}, as the history had; give them in the same way")
     if origin.id is None:
