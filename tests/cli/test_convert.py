@@ -1,5 +1,7 @@
 """`tsfm convert`: published pickles become folders that load; nothing in them is ever run."""
 
+import argparse
+import json
 import os
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import tsfm
 from tsfm.cli.app import run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "visionts"
+VITIME = Path(__file__).parent.parent / "fixtures" / "vitime"
 HEADS = ["--heads", "4", "--decoder-heads", "3"]
 WAVE = np.sin(np.arange(200) / 24 * 2 * np.pi)
 
@@ -53,6 +56,22 @@ def test_heads_of_quantiles_make_it_vision_ts_plus(tmp_path):
     torch.save(load_file(FIXTURES / "pp_model.safetensors"), tmp_path / "plus.ckpt")
     convert(tmp_path / "plus.ckpt", tmp_path / "out", *HEADS)
     assert tsfm.load(tmp_path / "out").model.config.drawing == "visionts++"
+
+
+def test_the_arguments_in_a_checkpoint_of_vitime_become_its_config(tmp_path, capsys):
+    weights, args = load_file(VITIME / "model.safetensors"), json.loads((VITIME / "config.json").read_text())
+    content = {"args": argparse.Namespace(**args), "model": weights}
+    torch.save(content, tmp_path / "vitime.pth")
+    convert(tmp_path / "vitime.pth", tmp_path / "out")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((VITIME / name).read_bytes())
+    converted, published = (
+        tsfm.load(folder, device="cpu", precision="fp32") for folder in (tmp_path / "out", tmp_path)
+    )
+    np.testing.assert_array_equal(converted.predict_arrays([WAVE], 30)[0], published.predict_arrays([WAVE], 30)[0])
+    del content["args"].maxScal
+    torch.save(content, tmp_path / "vitime.pth")
+    assert "has no maxScal" in failure(capsys, tmp_path / "vitime.pth", tmp_path / "again")
 
 
 class Evil:

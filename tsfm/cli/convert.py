@@ -19,30 +19,61 @@ def convert(
     ] = 0,
     decoder_heads: Annotated[int, typer.Option(min=0, help="Likewise, of the decoder.")] = 0,
 ) -> None:
-    """Convert official MAE or VisionTS++ weights; what is not a tensor in the file is refused, never run."""
+    """Convert official MAE, VisionTS++ or ViTime weights; anything else in the file is refused, never run."""
     from tsfm.checkpoints import new_card, write
     from tsfm.errors import DataError
-    from tsfm.models import visual_mae_files as files
-    from tsfm.official import holding
 
-    state = files.read_tensors(tensors_of(file))
+    content = content_of(file)
+    arguments = arguments_in(content)
+    of_vitime = "modelSize" in arguments
     try:
-        config = files.config_of(state, heads or None, decoder_heads or None)
-        model = holding("visual-mae", config, state)
+        if of_vitime:
+            model, stated = vitime(arguments, tensors_of(file, content)), "that of the weights' publisher"
+        else:
+            model, stated = autoencoder(file, tensors_of(file, content), heads or None, decoder_heads or None)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError) as error:
-        raise DataError(f"{file} is no whole masked autoencoder of images: {error}; download it again") from None
-    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        kind = "ViTime" if of_vitime else "masked autoencoder of images"
+        raise DataError(f"{file} is no whole {kind}: {error}; download it again") from None
+    if broken := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
         raise DataError(f"{file} holds values that are not finite in {broken[0]}; download it again")
-    stated = files.LICENCE if file.name.startswith("mae_") else "that of the weights' publisher"
     notice = f"weights of {file.name}: licence {stated}"
     about = {"licence": stated, "description": f"Converted from {file.name}.", "official": {"notice": notice}}
     write(model, {**new_card(model), **about}, out)
     count = sum(weight.numel() for weight in model.parameters())
-    typer.echo(f"{config.drawing}, {count:,} numbers, in {out}; {notice}")
+    typer.echo(f"{count:,} numbers, in {out}; {notice}")
 
 
-def tensors_of(file: Path) -> "dict[str, Tensor]":
-    """The tensors by name that a file of `torch.save` holds; `DataError` where it holds anything else."""
+def autoencoder(file: Path, tensors: "dict[str, Tensor]", heads: int | None, decoder_heads: int | None) -> Any:
+    """The masked autoencoder of a file, and the licence of its weights."""
+    from tsfm.models import visual_mae_files as files
+    from tsfm.official import holding
+
+    state = files.read_tensors(tensors)
+    licence = files.LICENCE if file.name.startswith("mae_") else "that of the weights' publisher"
+    return holding("visual-mae", files.config_of(state, heads, decoder_heads), state), licence
+
+
+def arguments_in(content: Any) -> dict[str, Any]:
+    """What the programme was started with that saved a file, as far as the file holds it."""
+    import argparse
+
+    found = content.get("args", {}) if isinstance(content, dict) else {}
+    if isinstance(found, argparse.Namespace):
+        return {**vars(found)}
+    return found if isinstance(found, dict) else {}
+
+
+def vitime(arguments: dict[str, Any], tensors: "dict[str, Tensor]") -> Any:
+    """ViTime as its arguments describe it."""
+    from tsfm.models import vitime_files as files
+    from tsfm.official import holding
+
+    return holding("vitime", files.read_config(arguments), files.read_tensors(tensors))
+
+
+def content_of(file: Path) -> Any:
+    """What a file of `torch.save` holds: tensors, numbers, text and namespaces of them; `DataError` for all else."""
+    import argparse
     import pickle
     import re
     import warnings
@@ -54,8 +85,11 @@ def tensors_of(file: Path) -> "dict[str, Tensor]":
     if not file.is_file():
         raise DataError(f"{file} is no file; give a published .pth such as mae_visualize_vit_base.pth")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of torch, on pickles that it did not write
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        with (
+            warnings.catch_warnings(action="ignore"),  # of torch, on pickles that it did not write
+            torch.serialization.safe_globals([argparse.Namespace]),  # holds values and does nothing
+        ):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         what = f"asks for {asked[1].rstrip('.')}, and" if asked else "is not what torch.save writes, or"
@@ -63,6 +97,14 @@ def tensors_of(file: Path) -> "dict[str, Tensor]":
     except Exception as error:  # what is no pickle fails to be read in any way
         kind = type(error).__name__
         raise DataError(f"{file} is not what torch.save writes ({kind}: {error}); download it again") from None
+
+
+def tensors_of(file: Path, content: Any) -> "dict[str, Tensor]":
+    """The tensors by name in what a file holds; `DataError` where there are none."""
+    import torch
+
+    from tsfm.errors import DataError
+
     for key in KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
