@@ -7,49 +7,11 @@ parameters that do not learn, as published.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsfm.models.visual_mae_config import VisualMAEConfig
+from tsfm.nn.vision import Block
 
 # B images, N patches of p * p pixels, K visible patches, D width, M maps (what a pixel holds).
-
-
-class Attention(nn.Module):
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed: Tensor = self.proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-        return mixed
-
-
-class MLP(nn.Module):
-    def __init__(self, width: int, inner: int):
-        super().__init__()
-        self.fc1 = nn.Linear(width, inner)
-        self.fc2 = nn.Linear(inner, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return made
-
-
-class Block(nn.Module):
-    def __init__(self, width: int, heads: int, ratio: float, eps: float):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = MLP(width, int(width * ratio))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
-        added: Tensor = x + self.mlp(self.norm2(x))
-        return added
 
 
 class PatchEmbed(nn.Module):
@@ -74,13 +36,16 @@ class MaskedAutoencoder(nn.Module):
         self.patch_embed = PatchEmbed(config.channels, width, self.patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(position_table(width, self.side), requires_grad=False)
-        self.blocks = nn.ModuleList(Block(width, config.heads, config.mlp_ratio, eps) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, int(width * config.mlp_ratio), eps) for _ in range(config.depth)
+        )
         self.norm = nn.LayerNorm(width, eps=eps)
         self.decoder_embed = nn.Linear(width, narrow)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, narrow))
         self.decoder_pos_embed = nn.Parameter(position_table(narrow, self.side), requires_grad=False)
         self.decoder_blocks = nn.ModuleList(
-            Block(narrow, config.decoder_heads, config.mlp_ratio, eps) for _ in range(config.decoder_depth)
+            Block(narrow, config.decoder_heads, int(narrow * config.mlp_ratio), eps)
+            for _ in range(config.decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(narrow, eps=eps)
         self.decoder_pred = nn.Linear(narrow, outputs)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfm.errors import DataError
+from tsfm.nn.vision import Block
 
 if TYPE_CHECKING:
     from tsfm.models.vitime import ViTimeConfig
@@ -52,50 +53,6 @@ def check_sizes(config: "ViTimeConfig") -> None:
         raise DataError(f"a picture shows {config.max_context} and {config.max_horizon} steps; it must show some")
 
 
-class Attention(nn.Module):
-    """Every patch attends to every patch."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        # In float32 too where products are in bfloat16: over so few patches it is as good as free, and on a processor
-        # the gradient is three times as fast.
-        with torch.autocast(x.device.type, enabled=False):
-            mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
-        found: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
-        return found
-
-
-class Mlp(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return found
-
-
-class Block(nn.Module):
-    def __init__(self, width: int, heads: int, eps: float):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps)
-        self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps)
-        self.mlp = Mlp(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
-        found: Tensor = x + self.mlp(self.norm2(x))
-        return found
-
-
 class PatchEmbed(nn.Module):
     def __init__(self, patch: tuple[int, int], width: int):
         super().__init__()
@@ -133,10 +90,10 @@ class PictureTransformer(nn.Module):
         self.register_buffer("pos_embed", position_table(widths[0], *self.grid))
         self.register_buffer("decoder_pos_embed", position_table(widths[1], *self.grid))
         self.patch_embed = PatchEmbed(patch, widths[0])
-        self.blocks = nn.ModuleList(Block(widths[0], heads[0], eps) for _ in range(depths[0]))
+        self.blocks = nn.ModuleList(Block(widths[0], heads[0], 4 * widths[0], eps) for _ in range(depths[0]))
         self.norm = nn.LayerNorm(widths[0], eps)
         self.decoder_embed = nn.Linear(*widths)
-        self.decoder_blocks = nn.ModuleList(Block(widths[1], heads[1], eps) for _ in range(depths[1]))
+        self.decoder_blocks = nn.ModuleList(Block(widths[1], heads[1], 4 * widths[1], eps) for _ in range(depths[1]))
         self.decoder_norm = nn.LayerNorm(widths[1], eps)
         self.decoder_pred = nn.Linear(widths[1], patch[0] * patch[1])
         for module in self.modules():
