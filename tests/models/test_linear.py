@@ -1,67 +1,45 @@
 """DLinear and CycleNet say what the published code says."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, close
 
 from tsfm.errors import DataError
 from tsfm.models.cyclenet import CycleNet, CycleNetConfig
 from tsfm.models.dlinear import DLinear, DLinearConfig, split_trend
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
-
-
-def fixture(model):
-    """Configurations by name, arrays, and weights by name."""
-    folder = FIXTURES / model
-    with np.load(folder / "io.npz") as file:
-        arrays = {name: torch.from_numpy(file[name]) for name in file}
-    return json.loads((folder / "config.json").read_text()), arrays, load_file(folder / "model.safetensors")
-
-
-def under(weights, name):
-    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
-
-
-def close(found, wanted):
-    assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
-
 
 def dlinear(name):
-    configs, arrays, weights = fixture("dlinear")
-    given = configs[name]
+    stored = Stored("dlinear")
+    given = stored.config[name]
     sizes = {"context": given["seq_len"], "horizon": given["pred_len"], "variates": given["enc_in"]}
     kind = {"moving_average": given["moving_avg"], "individual": given["individual"]}
     model = DLinear(DLinearConfig(**sizes, **kind))
-    model.load_state_dict(under(weights, name))
-    return model, arrays
+    model.load_state_dict(stored.weights(f"{name}."))
+    return model, stored.arrays(f"{name}_")
 
 
 def cyclenet(name):
-    configs, arrays, weights = fixture("cyclenet")
-    given = configs[name]
+    stored = Stored("cyclenet")
+    given = stored.config[name]
     sizes = {"context": given["seq_len"], "horizon": given["pred_len"], "variates": given["enc_in"]}
     kind = {"cycle": given["cycle"], "backbone": given["model_type"], "width": given["d_model"]}
     model = CycleNet(CycleNetConfig(**sizes, **kind, normalise=given["use_revin"]))
-    model.load_state_dict(under(weights, name))
-    return model, arrays
+    model.load_state_dict(stored.weights(f"{name}."))
+    return model, stored.arrays(f"{name}_")
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_dlinear_forecasts_as_published(name):
     model, arrays = dlinear(name)
-    close(model(arrays[f"{name}_x"]), arrays[f"{name}_y"])
+    close(model(arrays["x"]), arrays["y"])
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "mlp_norevin"])
 def test_cyclenet_forecasts_as_published(name):
     model, arrays = cyclenet(name)
-    close(model.cycleQueue(arrays[f"{name}_cycle_index"], model.config.context), arrays[f"{name}_cycle_in"])
-    close(model(arrays[f"{name}_x"], arrays[f"{name}_cycle_index"]), arrays[f"{name}_y"])
+    close(model.cycleQueue(arrays["cycle_index"], model.config.context), arrays["cycle_in"])
+    close(model(arrays["x"], arrays["cycle_index"]), arrays["y"])
 
 
 def test_dlinear_begins_as_the_mean_of_its_context():

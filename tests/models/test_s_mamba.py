@@ -1,21 +1,12 @@
 """S-Mamba says what the authors' code says, reads their checkpoints, and sees variates from both sides."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, apart
 
 from tsfm.models.s_mamba import PRESETS, SMamba, SMambaConfig
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "s_mamba"
-
-
-def stored_weights(name):
-    stored = load_file(FIXTURES / "model.safetensors")
-    return {key.removeprefix(f"{name}."): one for key, one in stored.items() if key.startswith(f"{name}.")}
+STORED = Stored("s_mamba")
 
 
 @pytest.fixture(params=["base", "relu_nonorm"])
@@ -25,14 +16,12 @@ def name(request):
 
 @pytest.fixture
 def arrays(name):
-    with np.load(FIXTURES / "io.npz") as file:
-        stored = {key: torch.from_numpy(file[key]) for key in file if key.startswith(f"{name}_")}
-    return {key.removeprefix(f"{name}_"): one for key, one in stored.items()}
+    return STORED.arrays(f"{name}_")
 
 
 @pytest.fixture
 def model(name):
-    config = json.loads((FIXTURES / "config.json").read_text())[name]
+    config = STORED.config[name]
     made = SMamba(
         SMambaConfig(
             context=config["seq_len"],
@@ -47,7 +36,7 @@ def model(name):
             normalise=bool(config["use_norm"]),
         )
     )
-    made.load_state_dict(stored_weights(name))
+    made.load_state_dict(STORED.weights(f"{name}."))
     return made.eval()
 
 
@@ -55,12 +44,6 @@ def model(name):
 def small():
     torch.manual_seed(0)
     return SMamba(SMambaConfig(context=24, horizon=6, variates=4, width=8, inner_width=8)).eval()
-
-
-def apart(got, want):
-    """Largest difference over the largest value."""
-    assert got.shape == want.shape
-    return float((got - want).abs().max() / want.abs().max())
 
 
 @torch.no_grad()
@@ -76,7 +59,7 @@ def test_it_equals_the_published_model_in_forecasts_and_layers(model, arrays):
 
 
 def test_parts_that_the_published_layers_never_call_are_passed_over(model, name):
-    stored = stored_weights(name)
+    stored = STORED.weights(f"{name}.")
     assert any(".man2." in key for key in stored)
     before = set(stored)
     assert model.load_state_dict(stored) == ([], [])
@@ -85,7 +68,7 @@ def test_parts_that_the_published_layers_never_call_are_passed_over(model, name)
 
 
 def test_any_other_part_is_not_passed_over(model, name):
-    stored = stored_weights(name)
+    stored = STORED.weights(f"{name}.")
     stored["encoder.attn_layers.0.man3.D"] = torch.ones(1)
     with pytest.raises(RuntimeError, match="man3"):
         model.load_state_dict(stored)

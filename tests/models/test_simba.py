@@ -1,35 +1,18 @@
 """SiMBA's parts say what the authors' code says; the forecaster around them is ours and keeps what it promises."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, apart
 
 from tsfm.models.simba import Block, EinFFT, SiMBA, SiMBAConfig
 from tsfm.nn.mamba import Mamba
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "simba"
-CONFIGS = json.loads((FIXTURES / "config.json").read_text())
-
-
-def arrays(prefix):
-    with np.load(FIXTURES / "io.npz") as file:
-        return {name.removeprefix(prefix): torch.from_numpy(file[name]) for name in file if name.startswith(prefix)}
+STORED = Stored("simba")
 
 
 def loaded(module, name):
-    stored, prefix = load_file(FIXTURES / "model.safetensors"), f"{name}."
-    module.load_state_dict({key.removeprefix(prefix): one for key, one in stored.items() if key.startswith(prefix)})
+    module.load_state_dict(STORED.weights(f"{name}."))
     return module
-
-
-def apart(got, want):
-    """Largest difference over the largest value."""
-    assert got.shape == want.shape
-    return float((got - want).detach().abs().max() / want.abs().max())
 
 
 @pytest.fixture(params=[8, 0], ids=["patches", "inverted"])
@@ -40,7 +23,7 @@ def model(request):
 
 @pytest.mark.parametrize("case", ["a", "b"])
 def test_einfft_equals_the_published_one_in_outputs_and_gradients(case):
-    module, given = loaded(EinFFT(CONFIGS["einfft"]["dim"]), "einfft"), arrays(f"einfft_{case}_")
+    module, given = loaded(EinFFT(STORED.config["einfft"]["dim"]), "einfft"), STORED.arrays(f"einfft_{case}_")
     x = given["x"].requires_grad_()
     y = module(x)
     y.backward(given["gy"])
@@ -51,14 +34,14 @@ def test_einfft_equals_the_published_one_in_outputs_and_gradients(case):
 
 
 def test_block_equals_the_published_one_and_so_does_its_mamba():
-    config, given = CONFIGS["block"], arrays("block_")
+    config, given = STORED.config["block"], STORED.arrays("block_")
     block = loaded(Block(config["dim"], config["d_state"], config["d_conv"], config["expand"]), "block")
     assert apart(block(given["x"]), given["y"]) < 1e-5
     assert apart(block.attn(given["x"]), given["mamba"]) < 1e-5
 
 
 def test_the_published_slow_mamba_is_the_mamba_block():
-    config, given = CONFIGS["mambablock"], arrays("mambablock_")
+    config, given = STORED.config["mambablock"], STORED.arrays("mambablock_")
     block = loaded(Mamba(config["d_model"], config["d_state"], config["d_conv"], config["expand"]), "mambablock")
     assert apart(block(given["x"]), given["y"]) < 1e-5
 

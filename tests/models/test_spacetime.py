@@ -1,11 +1,8 @@
 """SpaceTime says what the published code says, and its recurrences say what powers of the companion matrix say."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, close
 from torch.nn import functional as F
 
 from tsfm.errors import DataError
@@ -13,17 +10,13 @@ from tsfm.models.spacetime import PRESETS, SpaceTime, SpaceTimeConfig, read_tens
 from tsfm.models.spacetime_layers import Residual
 from tsfm.nn.companion import Recurrence, closed_loop_rows, convolve
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "spacetime"
+STORED = Stored("spacetime")
 SIZES = {"variates": 1, "kernels": 4, "heads": 4, "state": 8, "depth": 2, "longest_average": 12}
 CONFIGS = {
     "companion": SpaceTimeConfig(context=48, horizon=24, **SIZES),
     "shift": SpaceTimeConfig(context=40, horizon=17, matrix="shift", embedding="linear", level="standardize", **SIZES),
 }
 K, S, L = 3, 5, 17
-
-
-def assert_close(found, wanted, tolerance=1e-5):
-    torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance * wanted.abs().max().item())
 
 
 @pytest.fixture(params=CONFIGS)
@@ -33,40 +26,35 @@ def variant(request):
 
 @pytest.fixture
 def model(variant):
-    tensors = load_file(FIXTURES / "model.safetensors")
-    prefix = f"{variant}."
     model = SpaceTime(CONFIGS[variant])
-    own = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
-    model.load_state_dict(read_tensors(own))
+    model.load_state_dict(read_tensors(STORED.weights(f"{variant}.")))
     return model.eval()
 
 
 @pytest.fixture
 def arrays(variant):
-    with np.load(FIXTURES / "io.npz") as file:
-        prefix = f"{variant}_"
-        return {name.removeprefix(prefix): torch.from_numpy(file[name]) for name in file if name.startswith(prefix)}
+    return STORED.arrays(f"{variant}_")
 
 
 @torch.no_grad()
 def test_every_layer_gives_the_published_values(model, arrays):
     series, _ = model._levelled(arrays["x"])
-    assert_close(series[..., None], arrays["u"])
+    close(series[..., None], arrays["u"])
     embedded = model.embedding(series)
     first, second = model.encoder.blocks
-    assert_close(first.pre(embedded).mT, arrays["pre"])
-    assert_close(first(embedded).mT, arrays["block0"])
-    assert_close(second(arrays["block0"].mT).mT, arrays["block1"])
+    close(first.pre(embedded).mT, arrays["pre"])
+    close(first(embedded).mT, arrays["block0"])
+    close(second(arrays["block0"].mT).mT, arrays["block1"])
     views = model.decoder.views(arrays["block1"].mT, model.config.horizon)
-    assert_close(model.output(views.ahead).mT, arrays["y_closed_norm"])
-    assert_close(model.output(views.next_output).mT, arrays["y_open_norm"])
-    assert_close(views.next_input.mT, arrays["z_pred"])
+    close(model.output(views.ahead).mT, arrays["y_closed_norm"])
+    close(model.output(views.next_output).mT, arrays["y_open_norm"])
+    close(views.next_input.mT, arrays["z_pred"])
 
 
 @torch.no_grad()
 def test_the_forecast_is_the_published_one_at_the_horizon_and_at_three_times_it(model, arrays):
-    assert_close(model(arrays["x"]), arrays["y"])
-    assert_close(model(arrays["x"], horizon=3 * model.config.horizon), arrays["y_3h"])
+    close(model(arrays["x"]), arrays["y"])
+    close(model(arrays["x"], horizon=3 * model.config.horizon), arrays["y_3h"])
 
 
 def test_the_loss_adds_the_errors_of_the_forecast_and_of_both_outlooks(model, arrays):
@@ -83,19 +71,19 @@ def test_the_loss_adds_the_errors_of_the_forecast_and_of_both_outlooks(model, ar
         (arrays["z_pred"][:, 7:-1], arrays["block1"][:, 8:]),
     ]
     wanted = sum((found - true).square().mean().sqrt() for found, true in pairs)
-    assert_close(model.objective(whole[:, :steps], whole[:, steps:]), wanted)
+    close(model.objective(whole[:, :steps], whole[:, steps:]), wanted)
 
 
 def test_variates_are_forecast_each_by_itself(model, arrays):
     both = torch.cat([arrays["x"], arrays["x"].flip(0)], dim=-1)
-    assert_close(model(both).detach(), torch.cat([arrays["y"], arrays["y"].flip(0)], dim=-1))
+    close(model(both).detach(), torch.cat([arrays["y"], arrays["y"].flip(0)], dim=-1))
 
 
 def test_of_a_constant_only_the_difference_of_order_zero_leaves_anything_but_its_start():
     torch.manual_seed(0)
     settled = Residual(PRESETS["tiny"])(torch.ones(1, 1, 20))[0, :, 12:]
     order_zero = torch.arange(16) % 8 == 0
-    assert_close(settled, order_zero[:, None].float().expand(16, 8))
+    close(settled, order_zero[:, None].float().expand(16, 8))
 
 
 def test_settings_that_do_not_exist_are_refused_by_name():

@@ -1,12 +1,10 @@
 """The masked autoencoder and both published ways to draw say what the published code says."""
 
 import json
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import FIXTURES, Stored, close
 
 from tsfm.models import visual_mae_files as files
 from tsfm.models.visual_mae import PRESETS, VisualMAE
@@ -24,44 +22,34 @@ from tsfm.models.visual_mae_layers import masking, pixel_loss, position_table
 from tsfm.nn.folding import Folding
 from tsfm.official import holding_nothing
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "visionts"
-CONFIGS = [json.loads((FIXTURES / f"{kind}config.json").read_text()) for kind in ("", "pp_")]
-CASES, PLUS_CASES = ([*enumerate(config["cases"])] for config in CONFIGS)
+STORED, PLUS = Stored("visionts"), Stored("visionts", "pp_")
+CASES, PLUS_CASES = ([*enumerate(stored.config["cases"])] for stored in (STORED, PLUS))
 
 
-def arrays_of(kind):
-    with np.load(FIXTURES / f"{kind}io.npz") as file:
-        return {name: torch.from_numpy(np.asarray(file[name])) for name in file}
-
-
-def model_of(kind, config):
-    model = VisualMAE(files.read_config(config))
-    model.load_state_dict(files.read_tensors(load_file(FIXTURES / f"{kind}model.safetensors")))
+def model_of(stored):
+    model = VisualMAE(files.read_config(stored.config))
+    model.load_state_dict(files.read_tensors(stored.weights()))
     return model.eval().vision_model
 
 
 @pytest.fixture(scope="module")
 def arrays():
-    return arrays_of("")
+    return STORED.arrays()
 
 
 @pytest.fixture(scope="module")
 def mae():
-    return model_of("", CONFIGS[0])
+    return model_of(STORED)
 
 
 @pytest.fixture(scope="module")
 def plus_arrays():
-    return arrays_of("pp_")
+    return PLUS.arrays()
 
 
 @pytest.fixture(scope="module")
 def plus():
-    return model_of("pp_", CONFIGS[1])
-
-
-def assert_close(found, wanted):
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+    return model_of(PLUS)
 
 
 def by_variate(series):
@@ -83,20 +71,20 @@ def test_pretraining_hides_encodes_decodes_and_scores_as_published(mae, arrays):
     visible, restore, mask = masking(arrays["mae_noise"], 16)
     assert torch.equal(restore, arrays["mae_ids_restore"])
     assert torch.equal(mask, arrays["mae_mask"])
-    assert_close(mae.encode(images, visible), arrays["mae_latent"])
+    close(mae.encode(images, visible), arrays["mae_latent"])
     patches, hidden = mae(images, arrays["mae_noise"], 16)
     assert torch.equal(hidden, mask)
-    assert_close(patches, arrays["mae_pred"])
+    close(patches, arrays["mae_pred"])
     target = mae.patchify(images)
     assert torch.equal(target, arrays["mae_patchify"])
     assert torch.equal(mae.unpatchify(target), images)
-    assert_close(pixel_loss(patches, target, mask), arrays["mae_loss"])
-    assert_close(pixel_loss(patches, target, mask, normalised=True), arrays["mae_loss_norm_pix"])
+    close(pixel_loss(patches, target, mask), arrays["mae_loss"])
+    close(pixel_loss(patches, target, mask, normalised=True), arrays["mae_loss_norm_pix"])
 
 
 def test_the_position_table_is_the_published_one(mae):
-    assert_close(position_table(32, 8), mae.pos_embed.detach())
-    assert_close(position_table(24, 8), mae.decoder_pos_embed.detach())
+    close(position_table(32, 8), mae.pos_embed.detach())
+    close(position_table(24, 8), mae.decoder_pos_embed.detach())
 
 
 @pytest.mark.parametrize("number, case", CASES)
@@ -116,14 +104,14 @@ def test_vision_ts_draws_reconstructs_and_forecasts_as_published(mae, arrays, nu
     place, _ = layout_of(case)
     series = by_variate(arrays[f"case{number}_x"])
     images = drawn(standardised(series, case["norm_const"]).values, place, case["interpolation"])
-    assert_close(images, arrays[f"case{number}_image_input"])
+    close(images, arrays[f"case{number}_image_input"])
     assert torch.equal(left_columns(place, series.device), arrays[f"case{number}_mask"])
     if f"case{number}_mae_pred" in arrays:
         hidden, _ = reconstruct(mae, images.expand(-1, 3, -1, -1), place)
-        assert_close(mae.decoder_pred(hidden), arrays[f"case{number}_mae_pred"])
+        close(mae.decoder_pred(hidden), arrays[f"case{number}_mae_pred"])
     options = {name: case[name] for name in ("norm_const", "align_const", "interpolation")}
     found = vision_ts(mae, series, case["pred_len"], case["periodicity"], **options)
-    assert_close(found, by_variate(arrays[f"case{number}_y"]))
+    close(found, by_variate(arrays[f"case{number}_y"]))
 
 
 @torch.no_grad()
@@ -138,20 +126,20 @@ def test_vision_ts_plus_draws_reconstructs_and_forecasts_as_published(plus, plus
     short = place.context - series.shape[-1]
     padded = torch.nn.functional.pad(standardised(series, 0.4).values, (short, 0))
     images = bands(padded, place, colour or [0, 1, 2][: case["nvars"]], 0)
-    assert_close(images, plus_arrays[f"case{number}_image_input"])
+    close(images, plus_arrays[f"case{number}_image_input"])
     hidden, _ = reconstruct(plus, images, place)
-    assert_close(in_order(plus, hidden)[4], plus_arrays[f"case{number}_mae_pred"])
+    close(in_order(plus, hidden)[4], plus_arrays[f"case{number}_mae_pred"])
     options = {"colour": colour, "visible": case.get("num_patch_input")}
     padding = case.get("padding_mode", "replicate")
     found = vision_ts_plus(plus, series, case["pred_len"], case["periodicity"], padding=padding, **options)
-    assert_close(found[..., 4].transpose(1, 2), plus_arrays[f"case{number}_y"])
+    close(found[..., 4].transpose(1, 2), plus_arrays[f"case{number}_y"])
     others = torch.cat([found[..., :4], found[..., 5:]], -1)
-    assert_close(others.permute(3, 0, 2, 1), plus_arrays[f"case{number}_quantiles"])
+    close(others.permute(3, 0, 2, 1), plus_arrays[f"case{number}_quantiles"])
 
 
 @pytest.mark.parametrize("size", ["base", "large", "huge"])
 def test_official_sizes_have_the_official_tensors(size):
-    layout = json.loads((FIXTURES / "official_layout.json").read_text())[f"mae_visualize_vit_{size}"]
+    layout = json.loads((FIXTURES / "visionts" / "official_layout.json").read_text())[f"mae_visualize_vit_{size}"]
     model = holding_nothing("visual-mae", PRESETS[size])
     found = files.write_tensors(model.state_dict())
     assert {name: list(tensor.shape) for name, tensor in found.items()} == layout["tensors"]
@@ -159,9 +147,9 @@ def test_official_sizes_have_the_official_tensors(size):
     assert files.config_of(model.state_dict()) == PRESETS[size]
 
 
-@pytest.mark.parametrize("kind, config", [("", CONFIGS[0]), ("pp_", CONFIGS[1])])
-def test_sizes_and_tensors_go_to_the_published_layout_and_back(kind, config):
-    published = load_file(FIXTURES / f"{kind}model.safetensors")
+@pytest.mark.parametrize("stored", [STORED, PLUS], ids=["visionts", "visionts++"])
+def test_sizes_and_tensors_go_to_the_published_layout_and_back(stored):
+    config, published = stored.config, stored.weights()
     ours, state = files.read_config(config), files.read_tensors(published)
     back = files.write_config(ours)
     assert back == {name: config.get(name, value) for name, value in back.items()}
@@ -173,7 +161,7 @@ def test_sizes_and_tensors_go_to_the_published_layout_and_back(kind, config):
 
 
 def test_a_whole_vision_ts_and_the_old_name_of_the_median_are_read_too():
-    published = load_file(FIXTURES / "pp_model.safetensors")
+    published = PLUS.weights()
     whole = {f"vision_model.{name}".replace("decoder_pred.", "decoder_pred_1."): one for name, one in published.items()}
     whole["mask"] = torch.ones(1, 64)
     found, wanted = files.read_tensors(whole), files.read_tensors(published)

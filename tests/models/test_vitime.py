@@ -1,13 +1,11 @@
 """ViTime says what the published code says, picture by picture, and its quantiles are those of its pixels."""
 
-import json
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, close
 
 from tsfm.batch import Batch
 from tsfm.cli.pretrain import begun
@@ -30,29 +28,22 @@ from tsfm.models.vitime_pixels import (
 )
 from tsfm.training.trainer import Trainer, read_config
 
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "vitime"
-CONFIG = json.loads((FIXTURE / "config.json").read_text())
+STORED = Stored("vitime")
+CONFIG = STORED.config
 CASES = [(number, case["context"], case["horizon"]) for number, case in enumerate(CONFIG["cases"])]
 TINY = PRESETS["tiny"]
 assert_close = torch.testing.assert_close
 
 
-def close(found: torch.Tensor, wanted: np.ndarray) -> None:
-    """To 1e-5 of the array's largest value."""
-    expected = torch.from_numpy(np.asarray(wanted)).to(found.dtype)
-    assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
-
-
 @pytest.fixture(scope="module")
 def arrays():
-    with np.load(FIXTURE / "io.npz") as file:
-        return {name: file[name] for name in file}
+    return STORED.arrays()
 
 
 @pytest.fixture(scope="module")
 def published():
     model = ViTime(files.read_config(CONFIG))
-    model.load_state_dict(files.read_tensors(load_file(FIXTURE / "model.safetensors")))
+    model.load_state_dict(files.read_tensors(STORED.weights()))
     return model.eval()
 
 
@@ -71,12 +62,12 @@ def batch_of(values: torch.Tensor) -> Batch:
 
 
 def test_the_blur_and_the_distances_are_the_published_ones(published, arrays):
-    close(torch.tensor(kernel(31)), arrays["gauss_kernel_31"])
-    close(distances(32, published.config.distance_power)[5], arrays["D_row5"])
+    close(torch.tensor(kernel(31)), arrays["gauss_kernel_31"].float())
+    close(distances(32, published.config.distance_power)[5], arrays["D_row5"].float())
 
 
 def test_tables_of_positions_are_those_of_the_published_files():
-    stored, model = load_file(FIXTURE / "model.safetensors"), ViTime(files.read_config(CONFIG))
+    stored, model = STORED.weights(), ViTime(files.read_config(CONFIG))
     for name in ("model.pos_embed", "model.decoder_pos_embed"):
         assert_close(model.state_dict()[name], stored[name], rtol=0, atol=1e-6)
 
@@ -85,16 +76,16 @@ def test_tables_of_positions_are_those_of_the_published_files():
 @pytest.mark.parametrize("number, context, horizon", CASES)
 def test_the_picture_its_logits_and_every_decoding_are_the_published_ones(published, arrays, number, context, horizon):
     wanted = {name: arrays[f"case{number}_{name}"] for name in ("x", "image_input", "logits", "prob", "full", "y")}
-    values = torch.from_numpy(wanted["x"])[None]
+    values = wanted["x"][None]
     picture = published.draw(values, scene(context, horizon))
     logits = published(picture.image)
     close(picture.image[0], wanted["image_input"])
     close(logits[0], wanted["logits"])
     close(torch.softmax(logits, -1)[0], wanted["prob"])
     mean_row = decoded(logits, "expectation")
-    close(value_of(mean_row, 32, published.config.limit)[0], arrays[f"case{number}_expectation_norm"])
+    close(value_of(mean_row, 32, published.config.limit)[0], arrays[f"case{number}_expectation_norm"].double())
     full, ahead = published.published_forecast(values, horizon)
-    flipped = (full[0] - torch.from_numpy(wanted["full"])).abs() > 1e-5 * np.abs(wanted["full"]).max()
+    flipped = (full[0] - wanted["full"]).abs() > 1e-5 * wanted["full"].abs().max()
     assert flipped.float().mean() < 0.02  # a near tie of the most probable rows may fall otherwise
     assert torch.equal(ahead, full[:, context:])
 
@@ -104,7 +95,7 @@ def test_the_forecaster_shows_the_published_pictures_of_a_users_own_values(publi
     """The signed root mean square moves with the level: what is seen must not be conditioned."""
     seen = []
     hook = published.model.register_forward_hook(lambda module, given, made: seen.append(given[0].mT))
-    Forecaster(published, "published").predict_arrays([arrays["case0_x"]], 96)
+    Forecaster(published, "published").predict_arrays([arrays["case0_x"].numpy()], 96)
     hook.remove()
     close(seen[0][0], arrays["case0_image_input"])
 
@@ -112,7 +103,7 @@ def test_the_forecaster_shows_the_published_pictures_of_a_users_own_values(publi
 def test_published_files_are_read_and_written(published):
     state = published.state_dict()
     prefixed = {f"module.{name}": tensor for name, tensor in files.write_tensors(state).items()}
-    assert files.read_tensors(prefixed).keys() == state.keys() == load_file(FIXTURE / "model.safetensors").keys()
+    assert files.read_tensors(prefixed).keys() == state.keys() == STORED.weights().keys()
     for config in (published.config, PRESETS["base"], PRESETS["nano"]):
         again = asdict(files.read_config(files.write_config(config)))
         ours = {"max_horizon", "least_share", "distance_weight", "past_weight"}

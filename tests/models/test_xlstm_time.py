@@ -1,22 +1,14 @@
 """xLSTMTime says what the published code says, with sLSTM blocks alone and with an mLSTM among them."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, close
 
 from tsfm.errors import DataError
 from tsfm.models.dlinear import split_trend
 from tsfm.models.xlstm_time import PRESETS, XLSTMTime, XLSTMTimeConfig, read_tensors
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "xlstm_time"
-
-
-def assert_close(found, wanted):
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * wanted.abs().max().item())
+STORED = Stored("xlstm_time")
 
 
 @pytest.fixture(params=["time_default", "time_mixed"])
@@ -26,39 +18,34 @@ def variant(request):
 
 @pytest.fixture
 def model(variant):
-    told = json.loads((FIXTURES / "config.json").read_text())[variant]
+    told = STORED.config[variant]
     # In the authors' block map 1 is an sLSTM.
     mlstm_at = tuple(at for at, kind in enumerate(told["block_map"]) if kind == 0)
     config = XLSTMTimeConfig(
         told["context_points"], told["target_points"], told["enc_in"], told["n2"], told["num_blocks"], mlstm_at=mlstm_at
     )
-    tensors = load_file(FIXTURES / "model.safetensors")
-    prefix = f"{variant}."
     model = XLSTMTime(config)
-    own = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
-    model.load_state_dict(read_tensors(own))
+    model.load_state_dict(read_tensors(STORED.weights(f"{variant}.")))
     return model.eval()
 
 
 @pytest.fixture
 def arrays(variant):
-    with np.load(FIXTURES / "io.npz") as file:
-        prefix = f"{variant}_"
-        return {name.removeprefix(prefix): torch.from_numpy(file[name]) for name in file if name.startswith(prefix)}
+    return STORED.arrays(f"{variant}_")
 
 
 @torch.no_grad()
 def test_every_stage_gives_the_published_values(model, arrays):
     mean, deviation = model.level(arrays["x"])
-    assert_close((arrays["x"] - mean) / deviation, arrays["u"])
-    assert_close(split_trend(arrays["u"].mT, 25)[0].mT, arrays["trend"])
-    assert_close(model.standardised(arrays["u"]), arrays["y_norm"])
-    assert_close(model(arrays["x"]), arrays["y"])
+    close((arrays["x"] - mean) / deviation, arrays["u"])
+    close(split_trend(arrays["u"].mT, 25)[0].mT, arrays["trend"])
+    close(model.standardised(arrays["u"]), arrays["y_norm"])
+    close(model(arrays["x"]), arrays["y"])
 
 
 def test_its_loss_is_the_mean_absolute_error(model, arrays):
     target = torch.full_like(arrays["y"], 0.5)
-    assert_close(model.objective(arrays["x"], target), (arrays["y"] - 0.5).abs().mean())
+    close(model.objective(arrays["x"], target), (arrays["y"] - 0.5).abs().mean())
 
 
 @torch.no_grad()

@@ -4,45 +4,24 @@ Of the stored scans, those with input matrices a step (var), in groups, constant
 kernels in tests/kernels/test_scan.py (mamba_scans.npz); the plain and the long one are here.
 """
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, apart, stepped
 from torch import nn
 
 from tsfm import kernels
 from tsfm.nn.mamba import Mamba
 from tsfm.nn.mamba2 import MambaStack
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "mamba"
-CONFIGS = json.loads((FIXTURES / "config.json").read_text())
-STORED = np.load(FIXTURES / "io.npz")
-
-
-def arrays(prefix):
-    return {name.removeprefix(prefix): torch.from_numpy(STORED[name]) for name in STORED if name.startswith(prefix)}
-
-
-def weights(prefix):
-    stored = load_file(FIXTURES / "model.safetensors")
-    return {name.removeprefix(prefix): one for name, one in stored.items() if name.startswith(prefix)}
-
-
-def apart(got, want):
-    """Largest difference over the largest value."""
-    assert got.shape == want.shape
-    return float((got - want).detach().abs().max() / want.detach().abs().max())
+STORED = Stored("mamba")
 
 
 def official(name):
-    config = CONFIGS[name]
+    config = STORED.config[name]
     rank = None if config["dt_rank"] == "auto" else config["dt_rank"]
     sizes = (config["d_state"], config["d_conv"], config["expand"], rank, config["bias"], config["conv_bias"])
     block = Mamba(config["d_model"], *sizes)
-    block.load_state_dict(weights(f"{name}."))
+    block.load_state_dict(STORED.weights(f"{name}."))
     return block
 
 
@@ -51,18 +30,10 @@ def small(seed=0):
     return Mamba(8, states=3).double(), torch.randn(2, 70, 8, dtype=torch.float64)
 
 
-def stepped(block, x, state):
-    rows = []
-    for now in x.unbind(1):
-        row, state = block.step(now, state)
-        rows.append(row)
-    return torch.stack(rows, 1), state
-
-
 @pytest.mark.parametrize("path", ["reference", "cpu"])
 @pytest.mark.parametrize("case", ["plain", "long"])
 def test_scan_equals_the_mamba_repository_in_outputs_and_gradients(case, path):
-    given = arrays(f"scan_{case}_")
+    given = STORED.arrays(f"scan_{case}_")
     names = [name.removeprefix("grad_") for name in given if name.startswith("grad_")]
     inputs = {name: given[name].requires_grad_() for name in names}
     with kernels.using(path):
@@ -76,7 +47,7 @@ def test_scan_equals_the_mamba_repository_in_outputs_and_gradients(case, path):
 
 @pytest.mark.parametrize("case", ["mamba1_a", "mamba1_b", "mamba1_bias_a", "mamba1_bias_b"])
 def test_block_equals_the_mamba_repository_in_outputs_and_gradients(case):
-    block, given = official(case[:-2]), arrays(f"{case}_")
+    block, given = official(case[:-2]), STORED.arrays(f"{case}_")
     x = given["x"].requires_grad_()
     y = block(x)
     y.backward(given["gy"])
@@ -90,9 +61,9 @@ def test_block_equals_the_mamba_repository_in_outputs_and_gradients(case):
 
 @pytest.mark.parametrize("case", ["mamba1_a", "mamba1_b", "mamba1_bias_a", "mamba1_bias_b"])
 def test_steps_and_the_scan_end_in_the_stored_state(case):
-    block, given = official(case[:-2]), arrays(f"{case}_")
+    block, given = official(case[:-2]), STORED.arrays(f"{case}_")
     with torch.no_grad():
-        y, stepwise = stepped(block, given["x"], block.first_state(len(given["x"])))
+        y, stepwise = stepped(block.step, given["x"], block.first_state(len(given["x"])))
         _, scanned = block.extend(given["x"])
     assert apart(y, given["y"]) < 1e-5
     for state in (stepwise, scanned):
@@ -101,7 +72,7 @@ def test_steps_and_the_scan_end_in_the_stored_state(case):
 
 
 def test_stack_equals_the_language_model_layer_by_layer():
-    config, given, stored = CONFIGS["mamba1lm"], arrays("mamba1lm_"), weights("mamba1lm.")
+    config, given, stored = STORED.config["mamba1lm"], STORED.arrays("mamba1lm_"), STORED.weights("mamba1lm.")
     width, sizes = config["hidden_size"], (config["state_size"], config["conv_kernel"], config["expand"])
     stack = MambaStack(width, [Mamba(width, *sizes, config["time_step_rank"]) for _ in range(2)])
     embedding, head = stored.pop("backbone.embeddings.weight"), stored.pop("lm_head.weight")
@@ -131,7 +102,7 @@ def test_steps_one_by_one_are_the_scan_in_single_precision():
     block, x = small()
     block, x = block.float(), x.float()
     with torch.no_grad():
-        y, state = stepped(block, x, block.first_state(2))
+        y, state = stepped(block.step, x, block.first_state(2))
         whole, last = block.extend(x)
     assert apart(y, whole) < 1e-5
     assert max(apart(got, want) for got, want in zip(state, last, strict=True)) < 1e-5
@@ -140,7 +111,7 @@ def test_steps_one_by_one_are_the_scan_in_single_precision():
 def test_a_chunk_may_be_followed_by_steps_and_steps_by_a_chunk():
     block, x = small()
     a, state = block.extend(x[:, :30])
-    b, state = stepped(block, x[:, 30:40], state)
+    b, state = stepped(block.step, x[:, 30:40], state)
     c, _ = block.extend(x[:, 40:], state)
     torch.testing.assert_close(torch.cat([a, b, c], 1), block(x))
 
@@ -177,6 +148,6 @@ def test_stack_streams_in_chunks_and_steps_what_it_says_at_once():
     torch.manual_seed(0)
     stack, x = MambaStack(8, [Mamba(8, 3) for _ in range(2)]), torch.randn(2, 12, 8)
     first, states = stack.extend(x[:, :5])
-    rest, _ = stepped(stack, x[:, 5:], states)
+    rest, _ = stepped(stack.step, x[:, 5:], states)
     assert apart(torch.cat([first, rest], 1), stack(x)) < 1e-5
-    assert apart(stepped(stack, x, stack.first_state(2))[0], stack(x)) < 1e-5
+    assert apart(stepped(stack.step, x, stack.first_state(2))[0], stack(x)) < 1e-5

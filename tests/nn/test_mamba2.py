@@ -1,38 +1,17 @@
 """Mamba-2 says what the authors' code says, and its chunks change nothing."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, apart, stepped
 
 from tsfm.nn.mamba2 import Mamba2, MambaStack, ssd
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "mamba"
-CONFIGS = json.loads((FIXTURES / "config.json").read_text())
-STORED = np.load(FIXTURES / "io.npz")
+STORED = Stored("mamba")
 CASES = [f"mamba2_off_{kind}_{length}" for kind in ("g1", "g2", "mlp") for length in "ab"]
 
 
-def arrays(prefix):
-    return {name.removeprefix(prefix): torch.from_numpy(STORED[name]) for name in STORED if name.startswith(prefix)}
-
-
-def weights(prefix):
-    stored = load_file(FIXTURES / "model.safetensors")
-    return {name.removeprefix(prefix): one for name, one in stored.items() if name.startswith(prefix)}
-
-
-def apart(got, want):
-    """Largest difference over the largest value."""
-    assert got.shape == want.shape
-    return float((got - want).detach().abs().max() / want.detach().abs().max())
-
-
 def official(name):
-    config = CONFIGS[name]
+    config = STORED.config[name]
     block = Mamba2(
         config["d_model"],
         config["d_state"],
@@ -46,7 +25,7 @@ def official(name):
         bias=config.get("bias", False),
         chunk=config["chunk_size"],
     )
-    block.load_state_dict(weights(f"{name}."))
+    block.load_state_dict(STORED.weights(f"{name}."))
     return block
 
 
@@ -54,14 +33,6 @@ def small(**others):
     torch.manual_seed(0)
     block = Mamba2(8, states=3, head_width=4, groups=2, **others).double()
     return block, torch.randn(2, 37, 8, dtype=torch.float64)
-
-
-def stepped(block, x, state):
-    rows = []
-    for now in x.unbind(1):
-        row, state = block.step(now, state)
-        rows.append(row)
-    return torch.stack(rows, 1), state
 
 
 def recurrence(x, log_decay, into, out_of, state):
@@ -87,7 +58,7 @@ def drawn(steps, dtype=torch.float64):
 @pytest.mark.parametrize("chunk", [1, 4, 5, 8, 64])
 @pytest.mark.parametrize("case", ["ssd0", "ssd1"])
 def test_ssd_equals_the_authors_listing_in_outputs_and_gradients(case, chunk):
-    given = arrays(f"{case}_")
+    given = STORED.arrays(f"{case}_")
     inputs = [given[name].requires_grad_() for name in "XABC"]
     start = given["initial_states"][:, 0] if case == "ssd1" else None
     y, last = ssd(*inputs, start, chunk)
@@ -120,7 +91,7 @@ def test_the_chunk_does_not_change_the_result_even_behind_a_large_decay():
 
 @pytest.mark.parametrize("case", CASES)
 def test_block_equals_the_mamba_repository_in_outputs_and_gradients(case):
-    block, given = official(case[:-2]), arrays(f"{case}_")
+    block, given = official(case[:-2]), STORED.arrays(f"{case}_")
     x = given["x"].requires_grad_()
     y = block(x)
     y.backward(given["gy"])
@@ -134,9 +105,9 @@ def test_block_equals_the_mamba_repository_in_outputs_and_gradients(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_steps_say_what_the_chunks_say_and_end_in_the_stored_state(case):
-    block, given = official(case[:-2]), arrays(f"{case}_")
+    block, given = official(case[:-2]), STORED.arrays(f"{case}_")
     with torch.no_grad():
-        y, stepwise = stepped(block, given["x"], block.first_state(len(given["x"])))
+        y, stepwise = stepped(block.step, given["x"], block.first_state(len(given["x"])))
         _, at_once = block.extend(given["x"])
     assert apart(y, given["y"]) < 1e-5
     wanted = {"conv": given.get("step_conv_state", at_once.conv), "ssm": given.get("step_ssm_state", at_once.ssm)}
@@ -148,7 +119,7 @@ def test_steps_say_what_the_chunks_say_and_end_in_the_stored_state(case):
 
 @pytest.mark.parametrize("case", ["mamba2_a", "mamba2_b"])
 def test_stack_equals_the_published_model_and_its_first_mixer(case):
-    config, given, stored = CONFIGS["mamba2"], arrays(f"{case}_"), weights("mamba2.")
+    config, given, stored = STORED.config["mamba2"], STORED.arrays(f"{case}_"), STORED.weights("mamba2.")
     width, sizes = config["hidden_size"], (config["state_size"], config["conv_kernel"], config["expand"])
     blocks = [Mamba2(width, *sizes, config["head_dim"], chunk=config["chunk_size"]) for _ in range(2)]
     stack = MambaStack(width, blocks)

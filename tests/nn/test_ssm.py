@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parity import close, stepped
 
 from tsfm.errors import DataError
 from tsfm.nn.hippo import nplr
@@ -31,18 +32,6 @@ def x():
     return torch.randn(2, STEPS, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
-def close(made, wanted, tolerance=1e-5):
-    torch.testing.assert_close(made, wanted, rtol=0, atol=tolerance * float(wanted.abs().max()))
-
-
-def stepped(model, x, state):
-    step, found = model.recurrence(), []
-    for time in range(x.shape[1]):
-        out, state = step(x[:, time], state)
-        found.append(out)
-    return torch.stack(found, 1), state
-
-
 def chunked(model, x, state, sizes):
     found = []
     for part in x.split(sizes, 1):
@@ -56,7 +45,7 @@ def chunked(model, x, state, sizes):
 def test_convolution_recurrence_and_chunks_agree(make, x, channels):
     model = S4Block(make(channels)).eval()
     empty = model.empty_state(len(x))
-    by_steps, state = stepped(model, x, empty)
+    by_steps, state = stepped(model.recurrence(), x, empty)
     by_chunks, last = chunked(model, x, empty, [5, 31, 1])
     close(by_steps, model(x))
     close(by_chunks, model(x))
@@ -79,7 +68,11 @@ def test_gradients_of_the_convolution_are_those_of_the_recurrence(make, x):
     x = x.double().requires_grad_()
     weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     wanted = [x, *model.parameters()]
-    ways = (model(x), stepped(model, x, model.empty_state(len(x)))[0], model.run(x, model.empty_state(len(x)))[0])
+    ways = (
+        model(x),
+        stepped(model.recurrence(), x, model.empty_state(len(x)))[0],
+        model.run(x, model.empty_state(len(x)))[0],
+    )
     grads = [torch.autograd.grad((out * weight).sum(), wanted) for out in ways]
     for first, *others in zip(*grads, strict=True):
         assert float(first.abs().max()) > 0

@@ -1,21 +1,17 @@
 """HiPPO matrices and what state-space layers start from are those of the published code, and they remember signals."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from parity import Stored
 
 from tsfm.errors import DataError
 from tsfm.nn import hippo
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "s4"
-
 
 @pytest.fixture(scope="module")
 def arrays():
-    with np.load(FIXTURES / "io.npz") as file:
-        return {name: torch.from_numpy(np.asarray(file[name])) for name in file}
+    return Stored("s4").arrays()
 
 
 def close(made, wanted):

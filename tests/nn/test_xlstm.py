@@ -1,66 +1,53 @@
 """The xLSTM's blocks say what the authors' package says, and step by step what they say at once, gradients included."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from parity import Stored, close, stepped
 
 from tsfm.nn.mlstm import MLSTMState, mlstm, mlstm_step
 from tsfm.nn.slstm import empty_state, slstm
 from tsfm.nn.xlstm import XLSTMStack
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "xlstm_time"
+STORED = Stored("xlstm_time")
 N, A, B, W = 6, 2, 3, 4
-
-
-def assert_close(found, wanted):
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * wanted.abs().max().item())
 
 
 @pytest.fixture
 def stack():
-    tensors = load_file(FIXTURES / "model.safetensors")
     stack = XLSTMStack(["mlstm", "slstm", "mlstm"], 16, {"mlstm": 4, "slstm": 2})
-    own = {name.removeprefix("stack."): one for name, one in tensors.items() if name.startswith("stack.")}
-    stack.load_state_dict(own)
+    stack.load_state_dict(STORED.weights("stack."))
     return stack
 
 
 @pytest.fixture(scope="module")
 def arrays():
-    with np.load(FIXTURES / "io.npz") as file:
-        return {name: torch.from_numpy(file[name]) for name in file if not name.startswith("time_")}
+    return STORED.arrays()
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("case", ["stack_a", "stack_b"])
 def test_every_block_gives_the_published_values(stack, arrays, case):
     first, _ = stack.blocks[0](arrays[f"{case}_x"])
-    assert_close(first, arrays[f"{case}_block0_mlstm"])
-    assert_close(stack.blocks[1](first)[0], arrays[f"{case}_block1_slstm"])
-    assert_close(stack(arrays[f"{case}_x"]), arrays[f"{case}_y"])
+    close(first, arrays[f"{case}_block0_mlstm"])
+    close(stack.blocks[1](first)[0], arrays[f"{case}_block1_slstm"])
+    close(stack(arrays[f"{case}_x"]), arrays[f"{case}_y"])
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("case", ["stack_a", "stack_b"])
 def test_step_by_step_it_says_what_it_says_at_once(stack, arrays, case):
-    states, found = stack.empty(2), []
-    for x in arrays[f"{case}_x"].unbind(1):
-        y, states = stack.step(x, states)
-        found.append(y)
-    assert_close(torch.stack(found, 1), arrays[f"{case}_y_step"])
-    assert_close(torch.stack(found, 1), stack(arrays[f"{case}_x"]))
+    found, _ = stepped(stack.step, arrays[f"{case}_x"], stack.empty(2))
+    close(found, arrays[f"{case}_y_step"])
+    close(found, stack(arrays[f"{case}_x"]))
 
 
 @torch.no_grad()
 def test_the_cells_alone_give_the_published_values(stack, arrays):
     read, _ = stack.blocks[0].xlstm.mlstm_cell(*(arrays[f"mcell_{name}"] for name in "qkv"), None)
-    assert_close(read, arrays["mcell_h"])
+    close(read, arrays["mcell_h"])
     y, last = stack.blocks[1].xlstm.slstm_cell(arrays["scell_in"])
-    assert_close(y, arrays["scell_h"])
-    assert_close(torch.stack([part.transpose(0, 1).flatten(1) for part in last]), arrays["scell_last"])
+    close(y, arrays["scell_h"])
+    close(torch.stack([part.transpose(0, 1).flatten(1) for part in last]), arrays["scell_last"])
 
 
 def drawn(*shape, seed=0, scale=1.0):
