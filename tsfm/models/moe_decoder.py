@@ -16,14 +16,14 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsfm.batch import Batch
 from tsfm.models.decoder_block import Block, in_precision
+from tsfm.models.decoder_ends import embedded, read_out
 from tsfm.models.decoder_inputs import Inputs, Layout, decoder_inputs, with_mirror_image
 from tsfm.models.decoder_losses import SQUASHED_LIMIT, in_patches, loss_of, patches_of, quantiles_after
 from tsfm.nn.heads import QuantileHead
-from tsfm.nn.lags import LAG_RANGES, CopyGates, default_boundaries
+from tsfm.nn.lags import CopyGates, default_boundaries
 from tsfm.nn.rotary import rotary_angles
 from tsfm.nn.scaling import Scale, unsquash
 from tsfm.registry import register
@@ -135,13 +135,13 @@ class MoEDecoder(nn.Module):
         returns quantiles (B, M, P, Q), expert load (depth, E), router losses (2,)
         """
         cos, sin = self.cos[: channels.shape[1]], self.sin[: channels.shape[1]]
-        x = self._embedded(channels)
+        x = embedded(self, channels)
         loads, losses = [], []
         for block in self.blocks:
             x, load, loss = block(x, bias, cos, sin)
             loads.append(load)
             losses.append(loss)
-        return self._read(x, channels), torch.stack(loads), torch.stack(losses).mean(0)
+        return read_out(self, x, channels), torch.stack(loads), torch.stack(losses).mean(0)
 
     def infer(self, channels: Tensor, bias: Tensor, asking: int) -> Tensor:
         """What `forward` says for the last `asking` tokens, without a gradient; (B, asking, P, Q).
@@ -150,27 +150,13 @@ class MoEDecoder(nn.Module):
         """
         tokens = channels.shape[1]
         with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            x = self._embedded(channels)
+            x = embedded(self, channels)
         *others, final = self._blocks()
         for block in others:
             x = block.infer(x, bias, self.cos[:tokens], self.sin[:tokens], tokens)
         x = final.infer(x, bias, self.cos[:tokens], self.sin[:tokens], asking)
         with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
-            return self._read(x, channels[:, -asking:])
-
-    def _embedded(self, channels: Tensor) -> Tensor:
-        with torch.autocast(channels.device.type, enabled=False):
-            x = self.embed_skip(channels)  # in float32: the level must not lose digits on its way to the head
-        embedded: Tensor = x + self.embed(F.silu(self.embed_hidden(channels)))
-        return embedded
-
-    def _read(self, x: Tensor, channels: Tensor) -> Tensor:
-        x = self.norm(x)
-        quantiles: Tensor = self.head(x) + channels[..., :1, None]
-        if self.gates is None:
-            return quantiles
-        copied: Tensor = self.gates(x, channels[..., self.config.layout.copied], channels[..., -len(LAG_RANGES) :])
-        return quantiles + copied[..., None]
+            return read_out(self, x, channels[:, -asking:])
 
     def _blocks(self) -> Sequence[Block]:
         """The blocks with their matrices in the precision of `predict`: copies, made anew once a weight has changed."""

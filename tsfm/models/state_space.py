@@ -15,14 +15,14 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsfm.batch import Batch
+from tsfm.models.decoder_ends import embedded, read_out
 from tsfm.models.decoder_inputs import Inputs, Layout, token_channels, with_mirror_image
 from tsfm.models.decoder_losses import SQUASHED_LIMIT, in_patches, loss_of, patches_of, quantiles_after
 from tsfm.models.state_space_mixers import MIXERS, State
 from tsfm.nn.heads import QuantileHead
-from tsfm.nn.lags import LAG_RANGES, CopyGates
+from tsfm.nn.lags import CopyGates
 from tsfm.nn.moe import SparseExperts
 from tsfm.nn.scaling import Scale, unsquash
 from tsfm.registry import register
@@ -173,29 +173,18 @@ class StateSpace(nn.Module):
         """
         x, _, facts = self.advance(channels, present)
         loads, losses = zip(*facts, strict=True)
-        return self._read(x, channels), torch.stack(loads), torch.stack(losses).mean(0)
+        return read_out(self, x, channels), torch.stack(loads), torch.stack(losses).mean(0)
 
     def advance(
         self, channels: Tensor, present: Tensor, state: Sequence[State] | None = None
     ) -> tuple[Tensor, list[State], list[tuple[Tensor, Tensor]]]:
         """Hidden tokens (B, M, D), the state of every layer after them, and what the trainer wants of every layer."""
-        with torch.autocast(channels.device.type, enabled=False):
-            x = self.embed_skip(channels)  # in float32: the level must not lose digits on its way to the head
-        x = x + self.embed(F.silu(self.embed_hidden(channels)))
-        after, facts = [], []
+        x, after, facts = embedded(self, channels), [], []
         for layer, block in enumerate(self.blocks):
             x, fact, new = block(x, present, None if state is None else state[layer])
             after.append(new)
             facts.append(fact)
         return x, after, facts
-
-    def _read(self, x: Tensor, channels: Tensor) -> Tensor:
-        x = self.norm(x)
-        quantiles: Tensor = self.head(x) + channels[..., :1, None]
-        if self.gates is None:
-            return quantiles
-        copied: Tensor = self.gates(x, channels[..., self.config.layout.copied], channels[..., -len(LAG_RANGES) :])
-        return quantiles + copied[..., None]
 
     @torch.inference_mode()
     def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] | None = None) -> Tensor:
@@ -240,7 +229,7 @@ class StateSpace(nn.Module):
         """Quantiles (B, patches * P, Q) of the patches after the last tokens, in the units of the series."""
         with torch.autocast(made.channels.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
             x, _, _ = self.advance(made.channels, made.bias, state)
-            squashed = self._read(x[:, -patches:], made.channels[:, -patches:])
+            squashed = read_out(self, x[:, -patches:], made.channels[:, -patches:])
         scale = Scale(*(part[:, -patches:] for part in made.scale))
         squashed = squashed.clamp(-SQUASHED_LIMIT, SQUASHED_LIMIT).to(scale.loc.dtype)
         # The head's gaps are positive, but their sums may differ in the last digit from one level to the next.
