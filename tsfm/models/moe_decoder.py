@@ -12,7 +12,6 @@ masking), DeepSeekMoE (Dai et al. 2024: shared expert, bias balancing). Own: the
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from tsfm.models.decoder_block import Block, in_precision
 from tsfm.models.decoder_ends import embedded, read_out
 from tsfm.models.decoder_inputs import Inputs, Layout, decoder_inputs, with_mirror_image
 from tsfm.models.decoder_losses import SQUASHED_LIMIT, in_patches, loss_of, patches_of, quantiles_after
+from tsfm.nn.copies import Copies
 from tsfm.nn.heads import QuantileHead
 from tsfm.nn.lags import CopyGates, default_boundaries
 from tsfm.nn.rotary import rotary_angles
@@ -85,8 +85,7 @@ class MoEDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.precision = torch.float32
-        self._copies: list[Block] = []  # a plain list, so that they are no part of the state
-        self._copied_from: list[tuple[int, int]] = []
+        self._copies = Copies(in_precision)
         self.embed_hidden = nn.Linear(config.layout.channels, config.width)
         self.embed = nn.Linear(config.width, config.width)
         self.embed_skip = nn.Linear(config.layout.channels, config.width, bias=False)
@@ -117,7 +116,7 @@ class MoEDecoder(nn.Module):
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products of `predict` (float32 or bfloat16)."""
         self.precision = dtype
-        self._copies, self._copied_from = [], []
+        self._copies = Copies(in_precision)
 
     @torch.no_grad()
     def inputs(self, values: Tensor, observed: Tensor, boundaries: Sequence[int], ahead: int = 0) -> Inputs:
@@ -151,23 +150,12 @@ class MoEDecoder(nn.Module):
         tokens = channels.shape[1]
         with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
             x = embedded(self, channels)
-        *others, final = self._blocks()
+        *others, final = self._copies.of(self.blocks, self.precision)
         for block in others:
             x = block.infer(x, bias, self.cos[:tokens], self.sin[:tokens], tokens)
         x = final.infer(x, bias, self.cos[:tokens], self.sin[:tokens], asking)
         with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
             return read_out(self, x, channels[:, -asking:])
-
-    def _blocks(self) -> Sequence[Block]:
-        """The blocks with their matrices in the precision of `predict`: copies, made anew once a weight has changed."""
-        if self.precision == torch.float32:
-            return cast(Sequence[Block], self.blocks)
-        weights = list(self.blocks.parameters())
-        countable = not any(weight.is_inference() for weight in weights)  # such tensors do not count their changes
-        state = [(weight.data_ptr(), weight._version) for weight in weights] if countable else []
-        if not state or state != self._copied_from:
-            self._copies, self._copied_from = [in_precision(block, self.precision) for block in self.blocks], state
-        return self._copies
 
     @torch.inference_mode()
     def predict(self, batch: Batch, horizon: int, quantile_levels: Sequence[float] | None = None) -> Tensor:

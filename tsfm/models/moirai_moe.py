@@ -17,7 +17,7 @@ moves quantiles by 0.2% of the 80% interval on average. Parameters bear the offi
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from tsfm.models.decoder_block import in_precision
 from tsfm.models.moirai_moe_layers import Encoder, MixtureProjection, PatchIn, Seen
 from tsfm.models.moirai_moe_losses import order_of_deviation, packed_mean
 from tsfm.models.moirai_moe_tokens import Layout, Tokens, batch_tokens, causal_mean, left_padded, patches
+from tsfm.nn.copies import Copies
 from tsfm.nn.mixture import FURTHEST, Mixture, joined_mixtures, levels_of_paths, pooled_quantiles, read_mixture
 from tsfm.registry import register
 
@@ -97,8 +98,7 @@ class MoiraiMoE(nn.Module):
         super().__init__()
         self.config = config
         self.precision = torch.float32
-        self._copies: list[nn.Module] = []  # a plain list, so that they are no part of the state
-        self._copied_from: list[tuple[int, int]] = []
+        self._copies = Copies(in_precision)
         self.patch_index = config.patch_sizes.index(config.patch)
         self.in_proj = PatchIn(config.patch_sizes, config.width)
         self.res_proj = PatchIn(config.patch_sizes, config.width)
@@ -130,7 +130,7 @@ class MoiraiMoE(nn.Module):
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products of `predict` (float32 or bfloat16)."""
         self.precision = dtype
-        self._copies, self._copied_from = [], []
+        self._copies = Copies(in_precision)
 
     def forward(
         self, given: Tokens, columns: Tensor | None = None, asked: Tensor | slice = slice(None), variates: int = 2
@@ -155,15 +155,7 @@ class MoiraiMoE(nn.Module):
 
     def _layers(self) -> Sequence[nn.Module]:
         """The layers in the precision of `predict`: copies of them, made anew once a weight has changed."""
-        layers = self.encoder.layers
-        if self.precision == torch.float32 or torch.is_grad_enabled():
-            return cast(Sequence[nn.Module], layers)
-        weights = list(layers.parameters())
-        countable = not any(weight.is_inference() for weight in weights)  # those do not count their changes
-        state = [(weight.data_ptr(), weight._version) for weight in weights] if countable else []
-        if not state or state != self._copied_from:
-            self._copies, self._copied_from = [in_precision(one, self.precision) for one in layers], state
-        return self._copies
+        return self._copies.of(self.encoder.layers, torch.float32 if torch.is_grad_enabled() else self.precision)
 
     def next_patch(self, given: Tokens, layout: Layout, step: int) -> Mixture:
         """The mixture (B, V, P) of patch `step` of the horizon, from what is known up to then."""

@@ -24,11 +24,11 @@ from tsfm import kernels
 from tsfm.batch import Batch
 from tsfm.models.time_moe_layers import (
     Backbone,
-    Copies,
     Head,
     Routing,
     angles,
     causal_among,
+    in_precision,
     initialise,
     schedule,
 )
@@ -42,6 +42,7 @@ from tsfm.models.time_moe_losses import (
     standardised,
     windows_of,
 )
+from tsfm.nn.copies import Copies
 from tsfm.nn.kv_cache import KVCache
 from tsfm.nn.norms import normalise
 from tsfm.registry import register
@@ -119,7 +120,7 @@ class TimeMoE(nn.Module):
         super().__init__()
         self.config = config
         self.precision = torch.float32
-        self._copies = Copies()
+        self._copies = Copies(in_precision)
         self.model = Backbone(config)
         self.lm_heads = nn.ModuleList(Head(config.width, steps) for steps in config.horizons)
         self.size = sum(weight.numel() for weight in self.parameters())
@@ -150,7 +151,7 @@ class TimeMoE(nn.Module):
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products (float32 or bfloat16)."""
         self.precision = dtype
-        self._copies = Copies()
+        self._copies = Copies(in_precision)
 
     def forward(
         self, values: Tensor, present: Tensor | None = None, positions: Tensor | None = None

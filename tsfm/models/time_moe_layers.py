@@ -7,7 +7,7 @@ residual stream in place, keeps temporaries small, and computes what is asked fo
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -279,22 +279,3 @@ def in_precision(layer: nn.Module, dtype: torch.dtype) -> Layer:
             weight.data = weight.data.to(dtype)
     assert isinstance(made, Layer)
     return made
-
-
-class Copies:
-    """Layers with their matrices in a lower precision, made anew once a weight has changed; no part of the state."""
-
-    def __init__(self) -> None:
-        self.made: list[Layer] = []
-        self.source: list[tuple[int, int]] = []
-
-    def of(self, layers: nn.ModuleList, dtype: torch.dtype) -> Sequence[Layer]:
-        """The layers in this precision: themselves in float32."""
-        if dtype == torch.float32:
-            return cast(Sequence[Layer], layers)
-        weights = list(layers.parameters())
-        countable = not any(weight.is_inference() for weight in weights)  # such tensors do not count their changes
-        source = [(weight.data_ptr(), weight._version) for weight in weights] if countable else []
-        if not source or source != self.source:
-            self.made, self.source = [in_precision(layer, dtype) for layer in layers], source
-        return self.made
