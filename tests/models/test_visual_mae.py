@@ -6,6 +6,7 @@ import pytest
 import torch
 from parity import FIXTURES, Stored, close
 
+from tsfm.errors import DataError
 from tsfm.models import visual_mae_files as files
 from tsfm.models.visual_mae import PRESETS, VisualMAE
 from tsfm.models.visual_mae_images import (
@@ -158,6 +159,12 @@ def test_sizes_and_tensors_go_to_the_published_layout_and_back(stored):
     again = files.write_tensors(state)
     assert again.keys() == published.keys()
     assert all(torch.equal(again[name], published[name]) for name in published)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    broken = {**STORED.config, "num_heads": 5}
+    with pytest.raises(DataError, match=r"num_heads 5, which does not divide embed_dim \d+; convert the published"):
+        files.read_config(broken)
 
 
 def test_a_whole_vision_ts_and_the_old_name_of_the_median_are_read_too():

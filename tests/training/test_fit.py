@@ -236,6 +236,15 @@ def test_a_saved_model_loads_with_its_scores_and_the_same_forecast(tmp_path):
     np.testing.assert_array_equal(loaded.predict(values), fitted.predict(values))
 
 
+def test_a_card_that_lost_the_mean_of_a_variate_is_refused(tmp_path):
+    folder = made().save(tmp_path / "model")
+    card = json.loads((folder / "config.json").read_text())
+    card["mean"].pop()
+    (folder / "config.json").write_text(json.dumps(card))
+    with pytest.raises(DataError, match=r"2 means and 3 deviations for 3 variates; copy the folder again"):
+        load_fitted(folder)
+
+
 def test_a_forecast_is_in_the_units_and_the_family_of_the_data():
     fitted, values = made(dataclasses.replace(QUICK, epochs=8)), table().values
     frame = pd.DataFrame(values, pd.date_range("2024-01-01", periods=len(values), freq="h"), columns=["a", "b", "c"])

@@ -39,6 +39,12 @@ def read_config(published: Mapping[str, Any]) -> VisualMAEConfig:
     if missing := [key for key in ("img_size", "patch_size", "embed_dim", "num_heads") if key not in published]:
         raise DataError(f"config.json has no {', '.join(missing)}; convert the published file again")
     sizes = {ours: published[key] for key, ours in KEYS.items() if key in published}
+    for wide, heads in (("embed_dim", "num_heads"), ("decoder_embed_dim", "decoder_num_heads")):
+        if wide in published and heads in published and published[wide] % max(1, published[heads]):
+            raise DataError(
+                f"config.json has {heads} {published[heads]}, which does not divide {wide} {published[wide]}; convert "
+                "the published file again"
+            )
     return drawn_as(sizes, bool(published.get("quantile")), int(published.get("clip_input", 0)))
 
 

@@ -160,6 +160,12 @@ def load_fitted(folder: str | Path) -> Fitted:
         target=tuple(told.get("target", ())),
     )
     scaling = Scaling(np.array(card["mean"]), np.array(card["deviation"]))
+    means, deviations, variates = (len(one) for one in (scaling.mean, scaling.deviation, table.variates))
+    if not means == deviations == variates:
+        raise DataError(
+            f"{folder / CONFIG} has {means} means and {deviations} deviations for {variates} variates; copy the folder "
+            "again"
+        )
     fitted = Fitted(model.eval(), card["architecture"], table, scaling, card["fit"])
     fitted.scores, fitted.seconds = card["scores"], card["seconds"]
     return fitted
