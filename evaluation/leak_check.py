@@ -3,7 +3,7 @@
     python evaluation/leak_check.py                        every evaluation set against every pretraining set, and
                                                            against what each embedded model carries: leak_check.csv
     python evaluation/leak_check.py --plant                how many planted copies are found: leak_check_planted.csv
-    python evaluation/leak_check.py --write-fingerprints   the file in tsfm/pretrained, and its entry in the config.json
+    python evaluation/leak_check.py --write-fingerprints   the files in tsfm/pretrained, and their entries in the config.json
                                                            of each embedded model that was trained on these sets
 
 Needs $TSFM_DATA with eval/*.parquet and pretrain/*.parquet. Exit code 1 where a series was seen. How series are
@@ -30,6 +30,7 @@ from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.results import origin, write_csv
 from tsfm.leaks import LeakReport, Seen, carry, fingerprints_of, look, windows_needed
 from tsfm.loading import load
+from tsfm.training.runs import real_files, series_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 RAW = "pretraining sets"
@@ -38,12 +39,17 @@ COPIES = 20  # planted of each set and kind
 Sets = dict[str, list[Series]]
 
 
+def sets_folder(split: str) -> Path:
+    """The folder of a split of $TSFM_DATA, which must have sets."""
+    root = data_folder()
+    if root is None or not any((root / split).glob("*.parquet")):
+        raise DataError(f"no sets to compare: set TSFM_DATA to the folder that has {split}/*.parquet")
+    return root / split
+
+
 def sets_in(split: str) -> tuple[Sets, dict[str, str]]:
     """Series and hash of every parquet set of a split of $TSFM_DATA."""
-    root = data_folder()
-    paths = sorted((root / split).glob("*.parquet")) if root else []
-    if not paths:
-        raise DataError(f"no sets to compare: set TSFM_DATA to the folder that has {split}/*.parquet")
+    paths = sorted(sets_folder(split).glob("*.parquet"))
     return {path.stem: read_parquet(path) for path in paths}, {path.stem: sha256(path) for path in paths}
 
 
@@ -218,25 +224,30 @@ def plant(console: Console, out: Path) -> None:
 
 
 def write_fingerprints(console: Console) -> None:
-    """Write the file that the embedded models share, and name it in each that was trained on these sets."""
-    training, _ = sets_in("pretrain")
+    """Write the files that the embedded models share, and name one in each that was trained on these sets."""
+    paths = real_files((str(sets_folder("pretrain")),))
+    cards = {name: read_card(home) for name, home in embedded().items()}
+    training = {name: card.get("training", {}) for name, card in cards.items()}
     folder = next(iter(embedded().values())).parent
-    path, entry = carry(values_of(training), folder)
-    console.print(f"{path.name}: {path.stat().st_size:,} bytes, {entry['windows']:,} windows")
-    for name, home in embedded().items():
-        card = read_card(home)
-        trained_on = {one["name"] for one in card.get("training", {}).get("sets", [])}
-        if trained_on == set(training):
-            text = json.dumps({**card, "fingerprints": entry}, indent=2) + "\n"
-            write_atomically(home / CONFIG, lambda file, text=text: file.write_text(text))
-        console.print(f"{name}: {'named' if trained_on == set(training) else 'trained on other sets, left as it is'}")
+    for withheld in sorted({bool(facts.get("withheld")) for facts in training.values()}):
+        sets = {path.stem: series_of(path, withheld) for path in paths}
+        path, entry = carry(sets, folder, withheld)
+        console.print(f"{path.name}: {path.stat().st_size:,} bytes, {entry['windows']:,} windows")
+        for name, facts in training.items():
+            if bool(facts.get("withheld")) != withheld:
+                continue
+            same = {one["name"] for one in facts.get("sets", [])} == set(sets)
+            if same:
+                text = json.dumps({**cards[name], "fingerprints": entry}, indent=2) + "\n"
+                write_atomically(embedded()[name] / CONFIG, lambda file, text=text: file.write_text(text))
+            console.print(f"{name}: {'named' if same else 'trained on other sets, left as it is'}")
 
 
 def main() -> int:
     """Do what the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plant", action="store_true", help="measure how many altered copies are found")
-    parser.add_argument("--write-fingerprints", action="store_true", help="write the file that embedded models share")
+    parser.add_argument("--write-fingerprints", action="store_true", help="write the files that embedded models share")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options, console = parser.parse_args(), Console()
     try:

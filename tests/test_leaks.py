@@ -86,6 +86,13 @@ def test_a_leaderboard_reads_yes_no_in_part_no_or_nothing(model: Forecaster):
     assert leaks([bad], None) == ""
 
 
+def test_what_withholds_series_has_a_file_of_its_own_name(tmp_path: Path):
+    whole, _ = carry(TRAINING, tmp_path)
+    rest, entry = carry({name: series[1:] for name, series in TRAINING.items()}, tmp_path, withheld=True)
+    assert whole != rest and entry["file"] == rest.name
+    assert len(read(rest)) < len(read(whole))
+
+
 def test_a_saved_model_keeps_its_fingerprints_and_shares_those_beside_it(model: Forecaster, tmp_path: Path):
     copy = model.save(tmp_path / "elsewhere" / "copy")
     assert (copy / FILE).read_bytes() == (model.folder / FILE).read_bytes()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tsfm.forecaster import Forecaster
 
 FILE = "training_data.fingerprints"
+FILE_WITHHELD = "training_data_withheld.fingerprints"  # without the series that stand in evaluation sets too
 BY_CHANCE = 1e-4  # of a series that is not there
 SHOWN = 20
 NOTE = (
@@ -228,9 +229,13 @@ def said_of_set(report: LeakReport) -> str:
     return "no" if checked == len(report.series) else f"no: {checked} of {len(report.series)} checked"
 
 
-def carry(sets: Mapping[str, Iterable[Floats]], folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Write the fingerprints of training sets into a folder, and return the file and its entry of config.json."""
+def carry(sets: Mapping[str, Iterable[Floats]], folder: Path, withheld: bool = False) -> tuple[Path, dict[str, Any]]:
+    """Write the fingerprints of training sets into a folder, and return the file and its entry of config.json.
+
+    withheld   what stands in evaluation sets too is not among them; such a file has a name of its own, because models
+               of either kind may lie beside each other
+    """
     fingerprints = gather(sets)
-    path = write(fingerprints, folder / FILE)
+    path = write(fingerprints, folder / (FILE_WITHHELD if withheld else FILE))
     facts = {"windows": len(fingerprints), "chance": float(f"{fingerprints.chance:.2g}"), "note": NOTE}
-    return path, {"file": FILE, "sha256": sha256(path), **facts}
+    return path, {"file": path.name, "sha256": sha256(path), **facts}

@@ -55,6 +55,26 @@ def test_a_card_shows_every_row_and_every_training_set():
         assert part in text
 
 
+def test_a_model_of_images_tells_its_image_and_nothing_of_experts():
+    drawn = {"image": 64, "patch_size": 8, "depth": 5, "width": 144, "decoder_depth": 4, "decoder_width": 96}
+    config = {**drawn, "max_context": 4096, "quantile_levels": [0.5]}
+    text = model_card("eye", {**CARD, "architecture": "visual-mae", "config": config}, 5000, 7_000_000, ROWS)
+    assert "`visual-mae`: images of 64 x 64 pixels" in text
+    assert "8,192 points, 819,200 points in all" in text
+    assert "expert" not in text
+
+
+def test_series_that_were_withheld_are_not_said_to_be_listed():
+    entry = {"file": "hashes", "windows": 7}
+    training = {**CARD["training"], "withheld": True}
+    texts = [
+        model_card("some-model", {**CARD, "fingerprints": entry, "training": one}, 5000, 7_000_000, ROWS)
+        for one in (CARD["training"], training)
+    ]
+    assert ["are listed in evaluation/results/leak_check.csv" in text for text in texts] == [True, False]
+    assert ["were left out" in text for text in texts] == [False, True]
+
+
 def test_the_mean_is_geometric_and_leaves_out_what_could_not_be_measured():
     rows = [{"x": "2"}, {"x": "8"}, {"x": "nan"}, {"x": ""}]
     assert geometric_mean(rows, "x") == pytest.approx(4)

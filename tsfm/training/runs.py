@@ -123,11 +123,12 @@ def write_model(model: Any, folder: Path, run: Path) -> Path:
             "hardware": f"{config.threads} CPU thread" + "s" * (config.threads > 1),
             "real_share": config.windows.real_share if any(name != "synthetic" for name in config.data) else 0.0,
             "seed": config.seed,
+            "withheld": config.withhold,
             "sets": licences(config.data),
         },
     }
     with tempfile.TemporaryDirectory() as scratch:
-        path, entry = carry(real_sets(config), Path(scratch))
+        path, entry = carry(real_sets(config), Path(scratch), config.withhold)
         return write(model.eval(), card | {"fingerprints": entry}, folder, path)
 
 
