@@ -3,8 +3,8 @@
     python evaluation/leak_check.py                        every evaluation set against every pretraining set, and
                                                            against what each embedded model carries: leak_check.csv
     python evaluation/leak_check.py --plant                how many planted copies are found: leak_check_planted.csv
-    python evaluation/leak_check.py --write-fingerprints   the files in tsfm/pretrained, and their entries in the config.json
-                                                           of each embedded model that was trained on these sets
+    python evaluation/leak_check.py --write-fingerprints   the files in tsfm/pretrained, and their entries in the
+                                                           config.json of each embedded model trained on these sets
 
 Needs $TSFM_DATA with eval/*.parquet and pretrain/*.parquet. Exit code 1 where a series was seen. How series are
 compared: tsfm/data/fingerprints.py; when one counts as seen, and what is never found: tsfm/leaks.py.
@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ def write_fingerprints(console: Console) -> None:
             same = {one["name"] for one in facts.get("sets", [])} == set(sets)
             if same:
                 text = json.dumps({**cards[name], "fingerprints": entry}, indent=2) + "\n"
-                write_atomically(embedded()[name] / CONFIG, lambda file, text=text: file.write_text(text))
+                write_atomically(embedded()[name] / CONFIG, partial(Path.write_text, data=text))
             console.print(f"{name}: {'named' if same else 'trained on other sets, left as it is'}")
 
 
