@@ -154,9 +154,9 @@ def test_a_series_far_from_zero_is_read_to_the_last_digit(model):
 
 
 def test_mixers_are_compared_at_equal_size():
-    sizes = [
-        sum(weight.numel() for weight in StateSpace(PRESETS[f"nano-{mixer}"]).parameters()) for mixer in sorted(MIXERS)
-    ]
+    configs = {config.mixer: config for name, config in PRESETS.items() if name.startswith("nano")}
+    assert configs.keys() == MIXERS.keys()
+    sizes = [sum(weight.numel() for weight in StateSpace(config).parameters()) for config in configs.values()]
     assert all(1.5e6 < size < 2.5e6 for size in sizes)
     assert max(sizes) / min(sizes) < 1.02
 
