@@ -78,7 +78,7 @@ MAY_IMPORT = {
         *BELOW,
         *("data", "datasets_registry", "forecaster", "kernels", "models", "nn", "training", "evaluation"),
     },
-    "scaling": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "training"},
+    "scaling": {*BELOW, "data", "datasets_registry", "forecaster", "kernels", "models", "nn", "training"},
     "api": {*BELOW, "data", "datasets_registry", "forecaster", "training", "evaluation", "finetuning"},
     "cli": {*BELOW, *PACKAGES, "api", "datasets_registry", "forecaster"},
     "datasets_registry": set(),

@@ -7,6 +7,7 @@ right-aligned like a batch; what is missing, and what lies before a short series
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +16,16 @@ from torch import Tensor
 
 from tsfm.data.synthetic import sample
 
-# B windows, L window length in steps.
+# B windows, L window length in steps, N patches of context, P patch length.
+
+RealSets = Sequence[Sequence[NDArray[np.float64]]]
+
+
+class WindowSource(Protocol):
+    """What gives every step its windows, a pure function of the step's number."""
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """Values and observed mask of one step, (B, N + 1, P): the last patch is only a target."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class RealSeries:
     share: NDArray[np.float64]
 
 
-def gather_real(sets: Sequence[Sequence[NDArray[np.float64]]], shortest: int = 24) -> RealSeries:
+def gather_real(sets: RealSets, shortest: int = 24) -> RealSeries:
     """Join data sets: a set is drawn as the square root of its points, a series in it as the root of its length."""
     kept, weights = [], []
     for group in sets:

@@ -10,7 +10,7 @@ number is written down.
 import json
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 import tsfm.models  # noqa: F401  fills the registry
 from tsfm import registry
-from tsfm.data.windows import RealSeries, TrainingWindows, WindowConfig, gather_real
+from tsfm.data.windows import RealSeries, RealSets, TrainingWindows, WindowConfig, WindowSource, gather_real
 from tsfm.errors import DataError
 from tsfm.kernels import choose_precision, keep_freed_memory
 from tsfm.nn.lags import FIRST_BOUNDARY
@@ -124,14 +123,14 @@ def as_tuples(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class Trainer:
-    """One run in one folder."""
+    """One run in one folder; windows come from `source` where one is given, else from `config` and the real sets."""
 
-    def __init__(self, folder: Path, config: RunConfig, real_sets: Sequence[Sequence[NDArray[np.float64]]] = ()):
+    def __init__(self, folder: Path, config: RunConfig, real_sets: RealSets = (), source: WindowSource | None = None):
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.folder, self.config = folder, config
         self.real: RealSeries | None = gather_real(real_sets) if real_sets else None
-        self.windows = TrainingWindows(config.windows, self.real, config.seed)
+        self.windows: WindowSource = source or TrainingWindows(config.windows, self.real, config.seed)
         self.model: Any = registry.get(config.architecture)(config.model)
         self.by_itself = hasattr(self.model, "window_loss")
         compiled = config.compiled and not self.by_itself
@@ -145,7 +144,7 @@ class Trainer:
         )
         self.levels = torch.tensor(self.model.levels)
         self.precision = choose_precision(torch.device("cpu"))
-        self.step, self.seconds, self._stop = 0, 0.0, False
+        self.step, self.seconds, self.clock, self._stop = 0, 0.0, time.monotonic, False  # the clock is of `seconds`
         self.busiest = 1.0  # load of the busiest expert over the mean load, averaged over layers
         self.losses: list[float] = []  # of the steps since the last resume
         core: Any = self.own_core if self.by_itself else self.core
@@ -214,12 +213,14 @@ class Trainer:
         coming = ahead.submit(self.prepare, self.step)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         started = first = self.step
-        begun = saved = told = now = time.monotonic()
+        begun, clock = time.monotonic(), self.clock()
+        saved = told = begun
         try:
             while not self._stop and (not self.config.steps or self.step < self.config.steps):
                 prepared, coming = coming.result(), ahead.submit(self.prepare, self.step + 1)
                 self.losses.append(self.train_step(prepared))
-                self.seconds, now = self.seconds + time.monotonic() - now, time.monotonic()
+                now, before, clock = time.monotonic(), clock, self.clock()
+                self.seconds += clock - before
                 if self.step - started == 8:  # compilation is over for the most frequent shapes
                     begun, first = now, self.step
                     continue
@@ -270,7 +271,7 @@ class Trainer:
         tensors = with_prefix("model.", dict(self.model.state_dict()))
         tensors |= with_prefix("optimizer.", self.optimizer.state())
         save_state(
-            self.folder / "state.safetensors", tensors, {"step": str(self.step), "seconds": f"{self.seconds:.0f}"}
+            self.folder / "state.safetensors", tensors, {"step": str(self.step), "seconds": f"{self.seconds:.3f}"}
         )
 
     def resume(self) -> None:

@@ -1,0 +1,77 @@
+"""How hard a window is to forecast, and which windows of a pool a run keeps.
+
+Two measures, both low for easy windows:
+spectral   entropy of the window's spectrum between 0 (one sine) and 1 (white noise), as in Goerg 2013 ("Forecastable
+           component analysis"): of the series itself, known before any training
+reference  loss of a small model that was trained on the corpus: what a model of that size could not learn
+Sorscher et al. 2022 ("Beyond neural scaling laws") found that keeping hard examples pays where there are many, and
+easy ones where there are few.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsfm.errors import DataError
+from tsfm.models.moe_decoder import MoEDecoder
+from tsfm.scaling.corpus import Corpus, save
+from tsfm.scaling.measure import next_patch_losses
+from tsfm.scaling.plan import Plan
+
+# B windows, L steps of a window, U kept windows.
+
+CHUNK = 512
+TAPER = 0.54  # Hamming, so that a trend does not look like a broad spectrum
+
+
+def spectral_entropy(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Entropy of the spectrum of each window over that of white noise; values (B, L), NaN where missing -> (B,)."""
+    steps = np.arange(values.shape[1])
+    taper = TAPER - (1 - TAPER) * np.cos(2 * np.pi * steps / (len(steps) - 1))
+    observed = ~np.isnan(values)
+    count = np.maximum(observed.sum(1, keepdims=True), 1)
+    mean = np.where(observed, values, 0).sum(1, keepdims=True) / count
+    power = np.abs(np.fft.rfft(np.where(observed, values - mean, 0) * taper, axis=1)[:, 1:]) ** 2
+    share = power / np.maximum(power.sum(1, keepdims=True), 1e-12)
+    entropy = -(share * np.log(np.maximum(share, 1e-12))).sum(1)
+    return np.asarray(entropy / np.log(share.shape[1]), dtype=np.float32)
+
+
+def difficulty(corpus: Corpus, measure: str, reference: MoEDecoder | None = None) -> NDArray[np.float32]:
+    """Difficulty of every training window (n,), made once and kept beside the corpus."""
+    path = corpus.folder / f"difficulty-{measure}.npy"
+    if path.exists():
+        found: NDArray[np.float32] = np.load(path)
+        return found
+    parts = []
+    for first in range(0, corpus.config.windows, CHUNK):
+        rows = corpus.rows(np.arange(first, min(first + CHUNK, corpus.config.windows)))
+        if measure == "spectral":
+            parts.append(spectral_entropy(rows))
+        else:
+            if reference is None:
+                raise DataError(
+                    "no reference model yet; run the group that trains it before what is kept by its losses"
+                )
+            parts.append(next_patch_losses(reference, rows))
+    made = np.concatenate(parts)
+    save(path, made)
+    return made
+
+
+def kept_windows(plan: Plan, corpus: Corpus, reference: MoEDecoder | None = None) -> NDArray[np.int64]:
+    """Numbers of the windows that a run draws from, in the corpus' order."""
+    pool = corpus.config.windows if plan.pool == 0 else max(1, round(plan.pool / corpus.config.context))
+    if pool > corpus.config.windows:
+        there = corpus.config.windows * corpus.config.context
+        raise DataError(
+            f"run {plan.name}: a pool of {plan.pool:,} points, and the corpus has {there:,}; make it smaller"
+        )
+    kept = round(pool * plan.share)
+    if plan.keep == "all":
+        return np.arange(pool)
+    if plan.keep == "random":
+        chosen = np.random.default_rng(corpus.config.seed).permutation(pool)[:kept]
+    else:
+        by_ease = np.argsort(difficulty(corpus, plan.difficulty, reference)[:pool], kind="stable")
+        chosen = by_ease[:kept] if plan.keep == "easiest" else by_ease[-kept:]
+    return np.sort(chosen).astype(np.int64)
