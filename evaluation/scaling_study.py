@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from tsfm.scaling.study import run_study
 
 OUT = ROOT / "evaluation" / "results" / "scaling"
 SUITE, WINDOWS = "zero_shot", 20  # validation windows of a task
-TIMED = 12  # steps, after two that compile
+TIMED_TOKENS = 24_576  # after two steps that compile
 MEASURING = 8.0  # seconds that measuring a checkpoint takes, roughly
 TIME_KEY = ("size", "experts", "top_k", "batch", "compiled")
 
@@ -97,10 +98,10 @@ def timed(plan: Plan, study: Study) -> dict[str, Any]:
     begun = time.monotonic()
     for step in range(2):
         learner.train_step(learner.prepare(step))
-    first, started = time.monotonic() - begun, time.process_time()
-    for step in range(TIMED):
+    first, started, steps = time.monotonic() - begun, time.process_time(), max(2, TIMED_TOKENS // plan.batch)
+    for step in range(steps):
         learner.train_step(learner.prepare(step))
-    seconds = (time.process_time() - started) / TIMED
+    seconds = (time.process_time() - started) / steps
     count, points = counted(learner.config.model), plan.batch * study.corpus.patch
     row = {name: getattr(plan, name) for name in TIME_KEY}
     row |= {"active": count.active, "total": count.total, "first_seconds": first, "step_seconds": seconds}
@@ -112,12 +113,16 @@ def time_key(row: dict[str, Any] | Plan) -> tuple[str, ...]:
     return tuple(str(row[name] if isinstance(row, dict) else getattr(row, name)) for name in TIME_KEY)
 
 
-def plan_study(study: Study, out: Path) -> None:
-    """Print hours of every run and of every group; kinds of runs without a time are timed first."""
+def plan_study(study: Study, out: Path, eager: bool) -> None:
+    """Print hours of every run and of every group; kinds of runs without a time are timed first.
+
+    eager   as if nothing were compiled: an upper bound that is known in minutes
+    """
     path = out / "steps.csv"
     times = {time_key(row): row for row in read_csv(path)}
     table = []
-    for plan in study.plans:
+    for planned in study.plans:
+        plan = replace(planned, compiled=planned.compiled and not eager)
         key = time_key(plan)
         if key not in times:
             times[key] = {name: str(value) for name, value in timed(plan, study).items()}
@@ -185,12 +190,13 @@ def main() -> int:
     parser.add_argument("--study", default="study", help="of the package, or a .toml file")
     parser.add_argument("--groups", nargs="+", default=[], help="only these; by default all, in order")
     parser.add_argument("--data", type=Path, help="folder of pretraining sets; by default $TSFM_DATA/pretrain")
+    parser.add_argument("--eager", action="store_true", help="plan as if nothing were compiled, which is sooner known")
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     study = read_study(asked.study)
     if asked.what == "plan":
-        plan_study(study, asked.out)
+        plan_study(study, asked.out, asked.eager)
     elif asked.what == "corpus":
         real = (asked.data or pretraining_folder()) if study.corpus.real_share else None
         make_corpus(cache_folder(study.name) / "corpus", study.corpus, real, lambda line: print(line, flush=True))
