@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tsfm.errors import MissingDependency
 from tsfm.scaling.laws import Array, Law

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tsfm.errors import DataError
 
-# R resamples, n rows, P parameters: E as it is, other coefficients and the shapes as logs, shapes with a sign as they are.
+# R resamples, n rows, P parameters: E and shapes that may be negative as they are, all others as logs.
 
 Array = NDArray[np.float64]
 Term = tuple[Array, dict[int, Array]]  # log of a term without its coefficient (R, n), its derivative by each shape
@@ -38,9 +38,10 @@ Term = tuple[Array, dict[int, Array]]  # log of a term without its coefficient (
 class Shape:
     """A parameter inside a term: an exponent, a break.
 
-    starts     where fits begin; "span": inside the span of the first driver
+    starts     where fits begin
     low, high  what it is kept between
     signed     whether it may be negative; otherwise it is fitted as its log
+    placed     whether it is a place on the first driver: starts are then shares of that driver's span in logs
     """
 
     name: str
@@ -98,6 +99,14 @@ class Law:
         plain = np.array([float(values[name]) for name in self.names])
         return np.where(self.signed, plain, np.log(np.where(self.signed, 1.0, plain)))
 
+    def rescaled(self, theta: Array, log_scale: float) -> Array:
+        """Parameters (..., P) of a loss that is e^log_scale times as large."""
+        scaled, count = theta.copy(), len(self.coefficients)
+        scaled[..., :count] += np.where(self.signed[:count], 0.0, log_scale)
+        if self.offset:
+            scaled[..., 0] *= np.exp(log_scale)
+        return scaled
+
     def read(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """The drivers (n,) from columns, all finite and positive; raise `DataError` where one is not."""
         columns: dict[str, Array] = {}
@@ -133,7 +142,8 @@ class Law:
     def predict(self, values: Mapping[str, float], inputs: Mapping[str, Any]) -> Array:
         """The loss (n,) of parameters by name at columns."""
         logs = [np.log(driver) for driver in self.read(inputs).values()]
-        return np.exp(self.evaluate(self.theta(values)[None], logs, slopes=False)[0][0])
+        found: Array = np.exp(self.evaluate(self.theta(values)[None], logs, slopes=False)[0][0])
+        return found
 
 
 def positive(name: str, given: Any) -> Array:
