@@ -61,7 +61,8 @@ class Fit:
 
     def predict(self, inputs: Mapping[str, Any]) -> Array:
         """The loss (m,) at columns (m,)."""
-        return self._at(self.theta[None], inputs)[0]
+        found: Array = self._at(self.theta[None], inputs)[0]
+        return found
 
     def interval(self, inputs: Mapping[str, Any], level: float | None = None) -> tuple[Array, Array]:
         """Both ends (m,) of the law's interval at columns (m,): of the loss without the noise of a single run."""
@@ -108,7 +109,8 @@ def between(values: Array, level: float) -> tuple[Array, Array]:
         raise DataError(f"the level of an interval is inside (0, 1), got {level}; 0.9 is usual")
     if not len(values):
         raise DataError("this fit has no resamples, so it has no intervals; fit again with resamples=200")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    # The i-th of R values is taken for the quantile i / (R + 1), which a new value falls under as often as it says.
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
     return low, high
 
 
