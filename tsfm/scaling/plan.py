@@ -35,7 +35,7 @@ KINDS = ("decoder", "encoder")
 KEPT = ("hardest", "easiest", "random")
 MEASURES = ("spectral", "reference")
 DECAY_SHARE = 0.2  # of a milestone's steps
-WARMUP_TOKENS = 40_960  # 20 steps of 2,048: the smallest milestone has a few dozen
+WARMUP = 20  # steps, of 2,048 tokens at most, fewer of larger ones: the smallest milestone has a few dozen
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Plan:
             model=self.model(corpus.context, corpus.patch),
             windows=WindowConfig(corpus.patch, (corpus.context,), (1.0,), self.batch, corpus.real_share),
             seed=self.seed,
-            warmup=max(2, WARMUP_TOKENS // self.batch),
+            warmup=max(2, min(WARMUP, WARMUP * 2048 // self.batch)),
             matrix_rate=self.rate * usual.matrix_rate,
             other_rate=self.rate * usual.other_rate,
             router_rate=self.rate * usual.router_rate,
