@@ -1,0 +1,28 @@
+"""`evaluation/scaling_recovery.py` keeps a row a study, and makes none that is there."""
+
+from tsfm.evaluation.results import read_csv
+
+
+def run(module, monkeypatch, *options):
+    monkeypatch.setattr("sys.argv", ["scaling_recovery.py", *map(str, options)])
+    assert module.main() == 0
+
+
+def test_a_study_has_a_row_that_a_later_run_leaves_alone(script, tmp_path, monkeypatch, capsys):
+    module, out = script("scaling_recovery"), tmp_path / "rows.csv"
+    run(module, monkeypatch, "--studies", 1, "--single", 1, "--out", out)
+    first = read_csv(out)
+    assert [(row["law"], row["study"]) for row in first] == [
+        ("joint", "0"),
+        ("power of active", "0"),
+        ("power of points", "0"),
+    ]
+    run(module, monkeypatch, "--studies", 2, "--single", 1, "--out", out)
+    rows = read_csv(out)
+    assert [(row["law"], row["study"]) for row in rows[:2]] == [("joint", "0"), ("joint", "1")]
+    assert [rows[0], *rows[2:]] == first
+    assert "joint, b: " in capsys.readouterr().out
+    for row in rows:
+        inside = float(row["a_low"]) <= float(row["a_true"]) <= float(row["a_high"])
+        assert row["a_inside"] == str(int(inside))
+        assert row["commit"] and row["hardware"] and "scipy" in row["versions"]
