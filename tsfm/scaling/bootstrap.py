@@ -2,13 +2,13 @@
 
 Checkpoints of one trunk share noise. Noise is normal in the log of the loss, a share of its variance common to a group.
 Share and size are not known, so every resample draws its own: the share by the residuals' restricted likelihood (REML,
-Patterson and Thompson 1971) times the reference prior of two variances (Box and Tiao 1973, section 5.2), the size given
+Patterson and Thompson 1971) times the reference prior of two variances (Box and Tiao 1973, chapter 5), the size given
 the share as variance over chi-square of n - P. That is a parametric bootstrap whose quantiles have the width of a t
 interval where rows are few; with shares drawn evenly instead, intervals are too short where trunks share most.
 
-The resamplings that assume less do not reach their level on a study of eight trunks. Rows drawn one by one ignore what
-a trunk shares. Trunks drawn whole lose the smallest or largest size in every third resample, and the exponent with it.
-Signs drawn for whole trunks (the wild bootstrap, Cameron, Gelbach and Miller 2008) have eight signs to draw.
+Resamplings that assume less fall short at eight trunks. Rows drawn one by one ignore what a trunk shares. Trunks drawn
+whole lose the smallest size in a third of the resamples, and what it says of the exponent. Signs drawn for whole trunks
+(the wild bootstrap, Cameron, Gelbach and Miller 2008) are eight signs, of residuals that the fit has made small.
 `evaluation/scaling_recovery.py` measures what this one covers.
 """
 

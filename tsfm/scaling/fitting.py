@@ -2,7 +2,7 @@
 
     fit(JOINT, frame, frame["loss"], groups=frame["run"])
 
-A bootstrap's interval is that of quantiles over 200 refits (`bootstrap.py` says of what).
+Intervals are quantiles over 200 refits to losses with new noise (`bootstrap.py`), each begun from the full fit.
 """
 
 from collections.abc import Mapping
