@@ -71,7 +71,7 @@ def starts(problem: Problem) -> Array:
     try:
         from scipy.optimize import nnls
     except ImportError as missing:
-        raise MissingDependency("fitting a law needs SciPy: pip install scipy") from missing
+        raise MissingDependency("fitting a law needs SciPy: pip install 'tsfm-forecast[scaling]'") from missing
     law, logs = problem.law, problem.logs
     choices = []
     for shape in law.shapes:
