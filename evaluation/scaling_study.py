@@ -160,9 +160,9 @@ def replace_row(path: Path, row: dict[str, Any]) -> None:
 
 def run_all(study: Study, out: Path, groups: Sequence[str]) -> None:
     """Run what lacks rows, the groups named or all."""
+    plans = study.plans_of(groups)
     corpus, exams = open_corpus(cache_folder(study.name) / "corpus"), exams_of(study)
     done = {(row["run"], int(row["milestone"])) for row in read_csv(out / "runs.csv")}
-    plans = [plan for plan in study.plans if not groups or plan.group in groups]
     states = cache_folder(study.name) / "runs"
     for row in run_study(study, corpus, states, exams, done, plans, report=lambda line: print(line, flush=True)):
         print(f"{row['run']} {row['points'] / 1e6:.1f}M: {told(row)}", flush=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tsfm.data.fingerprints import gather
 from tsfm.errors import DataError
@@ -90,6 +91,17 @@ def test_a_step_reads_the_corpus_in_order_and_later_epochs_anew(corpus):
     np.testing.assert_array_equal(first, np.nan_to_num(corpus.rows(np.arange(12))))
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(np.sort(first.sum(1)), np.sort(second.sum(1)))
+
+
+def test_seeds_read_the_same_windows_first_unless_shuffled(corpus):
+    first = {
+        (seed, shuffled): CorpusWindows(corpus, np.arange(40), 8, seed, shuffled).draw(0)[0]
+        for seed in (1, 2)
+        for shuffled in (False, True)
+    }
+    assert torch.equal(first[1, False], first[2, False])
+    assert not torch.equal(first[1, True], first[2, True])
+    assert not torch.equal(first[1, True], first[1, False])
 
 
 def test_a_step_across_two_epochs_depends_on_its_number_alone(corpus):

@@ -11,9 +11,18 @@ from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.scaling.corpus import CorpusConfig, make_corpus
 from tsfm.scaling.difficulty import difficulty, kept_windows
 from tsfm.scaling.learner import Learner, hidden_range, seen_by
-from tsfm.scaling.measure import Exam, forecast, out_of_distribution, read_exams, window_losses, write_exams
+from tsfm.scaling.measure import (
+    Exam,
+    forecast,
+    in_distribution,
+    out_of_distribution,
+    read_exams,
+    window_losses,
+    write_exams,
+)
 from tsfm.scaling.plan import Plan, counted, read_study
 from tsfm.scaling.study import Run, run_study
+from tsfm.training.checkpoint import load_state
 
 CONFIG = CorpusConfig(windows=128, context=128, patch=16, shard=64, exam=32, real_share=0.0)
 PLAN = Plan("test", "w16", width=16, depth=1, heads=2, batch=64, milestones=(8192, 16384))
@@ -143,11 +152,16 @@ def stop_after(learner: Learner, steps: int) -> None:
     learner.train_step = counted_step
 
 
-def test_a_finished_run_is_not_run_again_and_leaves_no_state(corpus, tmp_path):
+def test_a_finished_run_is_not_run_again_and_leaves_the_weights_of_its_rows_alone(corpus, tmp_path):
     study = replace(read_study("quick"), groups=(read_study("quick").groups[0]._replace(plans=[PLAN]),))
     rows = list(run_study(study, corpus, tmp_path, report=silent))
     assert [row["milestone"] for row in rows] == [8192, 16384]
-    assert not list(tmp_path.iterdir())
+    kept = [tmp_path / "weights" / f"{PLAN.name}-{milestone}.safetensors" for milestone in (8192, 16384)]
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    model = MoEDecoder(PLAN.model(CONFIG.context, CONFIG.patch))
+    for path, row in zip(kept, rows, strict=True):
+        model.load_state_dict(load_state(path)[0])
+        assert in_distribution(model, PLAN.kind, corpus)["id_loss"] == row["id_loss"]
     done = [(row["run"], row["milestone"]) for row in rows]
     assert not list(run_study(study, corpus, tmp_path, done=done, report=silent))
     (again,) = run_study(study, corpus, tmp_path, done=done[1:], report=silent)
@@ -181,6 +195,14 @@ def test_losses_out_of_distribution_are_means_over_tasks_and_ratios_to_the_naive
     assert means["mase"] == pytest.approx(np.sqrt(np.prod(errors)), rel=1e-4)
 
 
+def test_a_group_that_is_not_there_is_named_beside_those_that_are():
+    study = read_study("study")
+    assert {plan.group for plan in study.plans_of(["seeds", "pools"])} == {"seeds", "pools"}
+    assert study.plans_of() == study.plans
+    with pytest.raises(UnknownName, match="no group 'seed' in study 'study'; there are 'rates', 'decoder'"):
+        study.plans_of(["seed", "pools"])
+
+
 def test_pruning_keeps_the_share_that_is_asked_for(corpus):
     hard, easy, random = (
         kept_windows(replace(PLAN, keep=keep, share=0.25, pool=8192), corpus)
@@ -190,8 +212,13 @@ def test_pruning_keeps_the_share_that_is_asked_for(corpus):
     measured = difficulty(corpus, "spectral")
     assert measured[hard].min() >= measured[easy].max()
     assert max(hard.max(), easy.max(), random.max()) < 64
+    for kept in (hard, easy, random):
+        assert np.isfinite(corpus.rows(kept)).mean(1).min() >= 0.5
+    assert np.isfinite(corpus.rows(np.arange(64))).mean(1).min() < 0.5
     assert (np.diff(random) > 0).all()
     with pytest.raises(DataError, match="make it smaller"):
         kept_windows(replace(PLAN, pool=10**9), corpus)
+    with pytest.raises(DataError, match="make the share smaller"):
+        kept_windows(replace(PLAN, keep="random", share=1.0), corpus)
     with pytest.raises(DataError, match="no reference model yet"):
-        kept_windows(replace(PLAN, keep="hardest", difficulty="reference"), corpus)
+        kept_windows(replace(PLAN, keep="hardest", share=0.5, difficulty="reference"), corpus)

@@ -249,14 +249,16 @@ def open_corpus(folder: Path) -> Corpus:
 class CorpusWindows:
     """The steps of a run: `kept` windows in order, then again in an order of the epoch's own.
 
-    kept   (U,) numbers of windows
-    batch  windows of a step
+    kept      (U,) numbers of windows
+    batch     windows of a step
+    shuffled  whether the first epoch has an order of its own too
     """
 
     corpus: Corpus
     kept: NDArray[np.int64]
     batch: int
     seed: int = 0
+    shuffled: bool = False
     _order: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
@@ -274,7 +276,7 @@ class CorpusWindows:
         """The kept windows in the order of an epoch; only the newest two orders are remembered."""
         if epoch not in self._order:
             random = np.random.default_rng((self.seed, epoch))
-            self._order[epoch] = self.kept if epoch == 0 else random.permutation(self.kept)
+            self._order[epoch] = self.kept if epoch == 0 and not self.shuffled else random.permutation(self.kept)
             for old in [one for one in self._order if one < epoch - 1]:
                 del self._order[old]
         return self._order[epoch]

@@ -6,6 +6,9 @@ spectral   entropy of the window's spectrum between 0 (one sine) and 1 (white no
 reference  loss of a small model that was trained on the corpus: what a model of that size could not learn
 Sorscher et al. 2022 ("Beyond neural scaling laws") found that keeping hard examples pays where there are many, and
 easy ones where there are few.
+
+Only windows of which half was observed are chosen from, at random too: a tenth of all have hardly a step to learn from,
+and those look hard to the first measure and easy to the second, so that shares would differ in what they teach.
 """
 
 import numpy as np
@@ -20,6 +23,7 @@ from tsfm.scaling.plan import Plan
 # B windows, L steps of a window, U kept windows.
 
 CHUNK = 512
+LEAST_OBSERVED = 0.5  # of a window's steps
 TAPER = 0.54  # Hamming, so that a trend does not look like a broad spectrum
 
 
@@ -58,6 +62,15 @@ def difficulty(corpus: Corpus, measure: str, reference: MoEDecoder | None = None
     return made
 
 
+def well_observed(corpus: Corpus) -> NDArray[np.bool_]:
+    """Training windows (n,) that hold enough to learn from, found once and kept beside the corpus."""
+    path = corpus.folder / "observed.npy"
+    if not path.exists():
+        shares = [(~np.isnan(shard)).mean(1, dtype=np.float32) for shard in corpus.shards]
+        save(path, np.concatenate(shares)[: corpus.config.windows])
+    return np.asarray(np.load(path) >= LEAST_OBSERVED)
+
+
 def kept_windows(plan: Plan, corpus: Corpus, reference: MoEDecoder | None = None) -> NDArray[np.int64]:
     """Numbers of the windows that a run draws from, in the corpus' order."""
     pool = corpus.config.windows if plan.pool == 0 else max(1, round(plan.pool / corpus.config.context))
@@ -69,9 +82,15 @@ def kept_windows(plan: Plan, corpus: Corpus, reference: MoEDecoder | None = None
     kept = round(pool * plan.share)
     if plan.keep == "all":
         return np.arange(pool)
+    eligible = np.flatnonzero(well_observed(corpus)[:pool])
+    if kept > len(eligible):
+        raise DataError(
+            f"run {plan.name}: {kept:,} windows are to be kept, and {len(eligible):,} of the pool's {pool:,} are "
+            f"observed well enough to be chosen from; make the share smaller than {len(eligible) / pool:.2f}"
+        )
     if plan.keep == "random":
-        chosen = np.random.default_rng(corpus.config.seed).permutation(pool)[:kept]
+        chosen = np.random.default_rng(corpus.config.seed).permutation(eligible)[:kept]
     else:
-        by_ease = np.argsort(difficulty(corpus, plan.difficulty, reference)[:pool], kind="stable")
+        by_ease = eligible[np.argsort(difficulty(corpus, plan.difficulty, reference)[eligible], kind="stable")]
         chosen = by_ease[:kept] if plan.keep == "easiest" else by_ease[-kept:]
     return np.sort(chosen).astype(np.int64)

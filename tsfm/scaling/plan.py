@@ -13,7 +13,7 @@ half in the `top_k` experts of a token, so a token meets as many parameters as i
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
@@ -49,6 +49,7 @@ class Plan:
     keep, share what is kept of the pool: all, or its hardest, easiest or a random share, by the `difficulty` named
     rate        of the peak rates of the trainer, all of them
     batch       tokens of a step
+    shuffled    whether the first epoch too has an order of the seed's own; else all runs read the same windows together
     milestones  points, ascending; a point is a step of a window, seen once or again
     compiled    whether the step is compiled
     """
@@ -68,6 +69,7 @@ class Plan:
     rate: float = 1.0
     batch: int = 2048
     seed: int = 0
+    shuffled: bool = False
     milestones: tuple[int, ...] = ()
     compiled: bool = False
 
@@ -81,6 +83,7 @@ class Plan:
         parts += [self.difficulty] if self.keep in ("hardest", "easiest") else []
         parts += [f"rate{self.rate:g}"] if self.rate != 1 else []
         parts += [f"batch{self.batch}", f"seed{self.seed}"]
+        parts += ["shuffled"] if self.shuffled else []
         return "-".join(parts)
 
     def model(self, context: int, patch: int) -> MoEDecoderConfig:
@@ -193,6 +196,15 @@ class Study:
                 both = tuple(sorted({*first.milestones, *plan.milestones}))
                 found[plan.name] = replace(first, milestones=both)
         return list(found.values())
+
+    def plans_of(self, groups: Collection[str] = ()) -> list[Plan]:
+        """The runs of the groups named, or all; a run of two groups is of the first."""
+        known = [group.name for group in self.groups]
+        if unknown := sorted(set(groups) - set(known)):
+            raise UnknownName(
+                f"no group {unknown[0]!r} in study {self.name!r}; there are {', '.join(map(repr, known))}"
+            )
+        return [plan for plan in self.plans if not groups or plan.group in groups]
 
 
 def read_study(name: str = "study") -> Study:

@@ -4,6 +4,7 @@ At milestone m the trunk has read 0.8 m points; the branch decays over the other
 goes on from where it branched (Haegele et al. 2024). So one run gives a decayed model at every milestone for little
 more than the price of the last. Trunk and branch are folders of the trainer's, who saves them every few minutes and
 resumes them bit for bit; a row is handed out before its branch is deleted. A kill at any moment costs minutes.
+The weights of every row are kept, so that a question asked later needs no training.
 """
 
 import shutil
@@ -48,7 +49,7 @@ class Run:
         self.kept = kept_windows(plan, corpus, reference)
         self.config = plan.run_config(corpus.config)
         windows = plan.batch * corpus.config.patch // corpus.config.context
-        source = CorpusWindows(corpus, self.kept, windows, plan.seed)
+        source = CorpusWindows(corpus, self.kept, windows, plan.seed, plan.shuffled)
         self.learner = Learner(folder / "trunk", self.config, source, plan.kind)
 
     def rows(self, done: Collection[int] = ()) -> Iterator[Row]:
@@ -122,7 +123,7 @@ def run_study(
 ) -> Iterator[Row]:
     """Rows of the runs of a study, in order, one at each milestone that is not done yet.
 
-    folder  of states; a run's is deleted when its last row is out
+    folder  of states; a run's is deleted when its last row is out, and weights/<run>-<milestone>.safetensors are left
     done    runs and milestones that have a row
     plans   of the study that are run, None for all
     """
@@ -134,8 +135,11 @@ def run_study(
         torch.compiler.reset()  # each run compiles code of the same name, and after eight of them torch gives up
         run = Run(plan, corpus, folder / plan.name, exams, reference_of(study, corpus), report)
         for row in run.rows(milestones):
+            weights = dict(run.learner.model.state_dict())
+            (folder / "weights").mkdir(parents=True, exist_ok=True)
+            save_state(folder / "weights" / f"{plan.name}-{row['milestone']}.safetensors", weights, {})
             if plan.name == study.reference and row["milestone"] == plan.milestones[-1]:
-                save_state(corpus.folder / "reference.safetensors", dict(run.learner.model.state_dict()), {})
+                save_state(corpus.folder / "reference.safetensors", weights, {})
             yield row
         if run.stopped:
             return
