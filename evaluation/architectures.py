@@ -85,7 +85,7 @@ def fitted_row(asked: argparse.Namespace, one: tuple[str, str, int, int | None, 
     """Fit once and keep the row; a fit that was interrupted goes on where it stopped."""
     data, model, horizon, context, seed = one
     console = Console(highlight=False)
-    table = read_table(data)
+    table = read_table(data, asked.target)
     console.print(f"{model} on {table.name}, horizon {horizon}, seed {seed}")
     given = {name: getattr(asked, name) for name in ("rate", "batch", "epochs", "patience", "schedule")}
     named = [*asked.option, *([f"preset={asked.preset}"] if asked.preset else [])]
@@ -112,6 +112,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--data", nargs="+", default=["ETTh1"])
+    parser.add_argument("--target", nargs="+", default=[], help="variates, such as OT; all by default")
     parser.add_argument("--horizons", nargs="+", type=int, default=[96])
     parser.add_argument("--contexts", nargs="+", type=int, help="by default each model's own")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

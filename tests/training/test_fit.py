@@ -93,6 +93,14 @@ def test_the_cards_cut_the_sets_as_the_suite_does(data):
     assert (splits.train, splits.validation, splits.test) == (data.train, data.validation, data.test)
 
 
+def test_variates_of_a_set_may_be_named():
+    whole, part = read_table("airport_departures"), read_table("airport_departures", ["LGA"])
+    assert (part.name, part.variates, part.splits) == ("airport_departures:LGA", ("LGA",), whole.splits)
+    np.testing.assert_array_equal(part.values[:, 0], whole.values[:, whole.variates.index("LGA")])
+    with pytest.raises(UnknownName, match=r"airport_departures has no variate SFO; its variates are EWR, JFK, LGA"):
+        read_table("airport_departures", ["SFO"])
+
+
 def test_the_score_counts_every_step_of_every_window_the_last_batch_too():
     test = stretches(table())[2]
     whole = next(test.batches(1000))

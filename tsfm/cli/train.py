@@ -28,7 +28,9 @@ def train(
     schedule: Annotated[
         str | None, typer.Option(help="constant, type1, type3, cosine or one-cycle; as published.")
     ] = None,
-    target: Annotated[list[str] | None, typer.Option(help="A column that is a variate; repeatable; all.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="A column or series that is a variate; repeatable; all.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A config of the architecture's own to begin from.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="A field of its config, as cycle=168; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="Where torch computes, such as cpu or cuda.")] = "cpu",

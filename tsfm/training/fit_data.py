@@ -111,13 +111,16 @@ class Windows:
 def read_table(data: str | PathLike[str], target: Sequence[str] = ()) -> Table:
     """A data set of the registry, or a person's own file with a column a variate (or a long one), as a table.
 
-    target  the columns of a file that are variates, beside others; all by default
+    target  the columns of a file, or the series of a set, that are variates; all by default
     """
     file = own_file(data)
-    if target and file is None:
-        raise DataError(f"--target names columns of a file of your own, and {data} is a data set; leave it out")
-    panel = to_panel(file, target=list(target)) if target else load_dataset(data)
+    panel = to_panel(file, target=list(target)) if file is not None and target else load_dataset(data)
     values, length = align(panel), len(panel.values[0])
+    variates = [str(name).removeprefix(f"{data}/") for name in panel.ids]
+    if file is None and target:
+        if strange := [name for name in target if name not in variates]:
+            raise UnknownName(f"{data} has no variate {', '.join(strange)}; its variates are {', '.join(variates)}")
+        values, variates = values[:, [variates.index(name) for name in target]], list(target)
     card = None if file is not None else card_of(data)
     if card is not None and card.splits is not None:
         splits = (card.splits.train, card.splits.validation, card.splits.test)
@@ -126,9 +129,9 @@ def read_table(data: str | PathLike[str], target: Sequence[str] = ()) -> Table:
         splits = (train, length - train - test, test)
     first, step = time_axis(panel)
     return Table(
-        name=str(data) if file is None else file.name,
+        name=":".join([str(data), *target]) if file is None else file.name,
         values=values,
-        variates=tuple(str(name).removeprefix(f"{data}/") for name in panel.ids),
+        variates=tuple(variates),
         splits=splits,
         season=panel.season[0] if card is None or card.season is None else card.season,
         first=first,
