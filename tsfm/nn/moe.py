@@ -1,6 +1,8 @@
 """Sparse mixture-of-experts feed-forward layer: routed experts beside one shared expert, dropless.
 
 Softmax over the chosen logits (as Mixtral, Jiang et al. 2024) and a shared expert (DeepSeekMoE, Dai et al. 2024).
+With one expert a token that weight would always be 1, and the router would learn nothing from the output: it is the
+expert's share of the softmax over all instead (Switch, Fedus et al. 2022).
 Balance comes from a bias on the choice that the trainer moves against the load (Wang et al. 2024; here in proportion to
 it) and from the small loss of Fedus et al. 2021: with a bias of fixed small steps alone, two to four of sixteen experts
 took nearly every token here. The router runs in float32 whatever the precision of the experts.
@@ -100,7 +102,7 @@ class SparseExperts(nn.Module):
     def route(self, x: Tensor, counted: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Experts of every token, chosen with the balance bias, and their weights, which ignore it: `kernels.route`."""
         index, weight, logits, counts = kernels.route(
-            x, self.router.weight, self.top_k, bias=self.balance, counted=counted
+            x, self.router.weight, self.top_k, bias=self.balance, renormalise=self.top_k > 1, counted=counted
         )
         record(index, weight)
         return index, weight, logits, counts
