@@ -5,13 +5,17 @@
     python evaluation/scaling_study.py corpus   # make the windows that all runs share; goes on where it stopped
     python evaluation/scaling_study.py run      # every run that lacks rows; goes on where it stopped
     python evaluation/scaling_study.py rows     # what there is
+    python evaluation/scaling_study.py measure  # the losses of rows whose weights are kept here anew, without training
 
+All take `--study quick`, which needs no real data but the validation windows, and `--groups`, but for `measure`.
 The sweep is `tsfm/scaling/study.toml`. Rows go to `results/scaling/runs.csv`, one a decayed checkpoint; the losses of
-single validation tasks to `tasks.csv`, times of steps to `steps.csv`. Test windows are never read.
+single validation tasks to `tasks.csv`, times of steps to `steps.csv`; those of other studies to a folder in there, of
+their name. Test windows are never read.
 """
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -25,15 +29,16 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from tsfm.errors import TsfmError
 from tsfm.evaluation.measuring import Window, evenly_spaced, usable_windows
 from tsfm.evaluation.protocol import seasonal_naive
-from tsfm.evaluation.results import ROOT, locked, origin, read_csv, write_csv
+from tsfm.evaluation.results import ROOT, check_folder, locked, origin, read_csv, write_csv
 from tsfm.evaluation.tasks import Task, load_suite
-from tsfm.scaling.corpus import CorpusConfig, cache_folder, make_corpus, open_corpus
+from tsfm.scaling.corpus import Corpus, CorpusConfig, cache_folder, make_corpus, open_corpus
 from tsfm.scaling.learner import Learner
 from tsfm.scaling.measure import Exam, longest_horizon, read_exams, write_exams
 from tsfm.scaling.plan import Plan, Study, counted, read_study
-from tsfm.scaling.study import run_study
+from tsfm.scaling.study import measure_again, run_study
 
 # n windows, C context steps, H horizon.
 
@@ -113,7 +118,7 @@ def time_key(row: dict[str, Any] | Plan) -> tuple[str, ...]:
     return tuple(str(row[name] if isinstance(row, dict) else getattr(row, name)) for name in TIME_KEY)
 
 
-def plan_study(study: Study, out: Path, eager: bool) -> None:
+def plan_study(study: Study, out: Path, groups: Sequence[str], eager: bool) -> None:
     """Print hours of every run and of every group; kinds of runs without a time are timed first.
 
     eager   as if nothing were compiled: an upper bound that is known in minutes
@@ -121,7 +126,7 @@ def plan_study(study: Study, out: Path, eager: bool) -> None:
     path = out / "steps.csv"
     times = {time_key(row): row for row in read_csv(path)}
     table = []
-    for planned in study.plans:
+    for planned in study.plans_of(groups):
         plan = replace(planned, compiled=planned.compiled and not eager)
         key = time_key(plan)
         if key not in times:
@@ -136,8 +141,8 @@ def plan_study(study: Study, out: Path, eager: bool) -> None:
             soft_wrap=True,
         )
     frame = pd.DataFrame(table)
-    groups = frame.groupby("group", sort=False).agg(runs=("run", "size"), rows=("rows", "sum"), hours=("hours", "sum"))
-    console.print(groups.assign(until=groups["hours"].cumsum()).round(2).to_string())
+    sums = frame.groupby("group", sort=False).agg(runs=("run", "size"), rows=("rows", "sum"), hours=("hours", "sum"))
+    console.print(sums.assign(until=sums["hours"].cumsum()).round(2).to_string())
     console.print(f"{len(frame)} runs, {frame['rows'].sum()} rows, {frame['hours'].sum():.1f} processor hours")
 
 
@@ -158,12 +163,19 @@ def replace_row(path: Path, row: dict[str, Any]) -> None:
     write_csv(path, [{name: one.get(name, "") for name in columns} for one in [*others, row]])
 
 
-def run_all(study: Study, out: Path, groups: Sequence[str]) -> None:
+def corpus_of(study: Study, asked: str) -> Corpus:
+    """The finished corpus of a study, asked for by this name."""
+    wanted = "" if asked == "study" else f" --study {shlex.quote(asked)}"
+    return open_corpus(cache_folder(study.name) / "corpus", f"python evaluation/scaling_study.py corpus{wanted}")
+
+
+def run_all(study: Study, corpus: Corpus, out: Path, groups: Sequence[str]) -> None:
     """Run what lacks rows, the groups named or all."""
-    plans = study.plans_of(groups)
-    corpus, exams = open_corpus(cache_folder(study.name) / "corpus"), exams_of(study)
-    done = {(row["run"], int(row["milestone"])) for row in read_csv(out / "runs.csv")}
-    states = cache_folder(study.name) / "runs"
+    plans, exams, states = study.plans_of(groups), exams_of(study), cache_folder(study.name) / "runs"
+
+    def done() -> set[tuple[str, int]]:
+        return {(row["run"], int(row["milestone"])) for row in read_csv(out / "runs.csv")}
+
     for row in run_study(study, corpus, states, exams, done, plans, report=lambda line: print(line, flush=True)):
         print(f"{row['run']} {row['points'] / 1e6:.1f}M: {told(row)}", flush=True)
         keep(row, out)
@@ -175,9 +187,26 @@ def told(row: dict[str, Any]) -> str:
     return "  ".join(f"{name} {float(row[name]):.4f}" for name in names if row.get(name) not in (None, ""))
 
 
-def show_rows(out: Path) -> None:
-    """Print what has been measured."""
-    rows = read_csv(out / "runs.csv")
+def measure_all(study: Study, corpus: Corpus, out: Path) -> None:
+    """Put the losses that kept weights have now into their rows; what trained them stays as it was."""
+    for losses in measure_again(corpus, cache_folder(study.name) / "runs", exams_of(study)):
+        name, milestone = losses["run"], losses["milestone"]
+        rows = [row for row in read_csv(out / "runs.csv") if (row["run"], row["milestone"]) == (name, str(milestone))]
+        if not rows:
+            console.print(f"{name} {milestone / 1e6:.1f}M: no row in {out / 'runs.csv'}; skipped", soft_wrap=True)
+            continue
+        tasks = {"run": name, "milestone": milestone, **losses.pop("tasks")}
+        by = {"measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"), "measured_commit": origin()["commit"]}
+        console.print(f"{name} {milestone / 1e6:.1f}M: {told(rows[0])}  now  {told(losses)}", soft_wrap=True)
+        with locked(out):
+            replace_row(out / "runs.csv", {**rows[0], **losses, **by})
+            replace_row(out / "tasks.csv", tasks)
+
+
+def show_rows(study: Study, out: Path, groups: Sequence[str]) -> None:
+    """Print what has been measured, of the groups named or of all."""
+    study.plans_of(groups)  # complains of groups that are not there
+    rows = [row for row in read_csv(out / "runs.csv") if not groups or row["group"] in groups]
     for row in rows:
         console.print(f"{row['run']:<60} {float(row['points']) / 1e6:7.1f}M  {told(row)}", soft_wrap=True)
     console.print(f"{len(rows)} rows of {len({row['run'] for row in rows})} runs")
@@ -186,29 +215,42 @@ def show_rows(out: Path) -> None:
 def main() -> int:
     """Do what is asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["plan", "corpus", "run", "rows"])
-    parser.add_argument("--study", default="study", help="of the package, or a .toml file")
+    parser.add_argument("what", choices=["plan", "corpus", "run", "rows", "measure"])
+    parser.add_argument("--study", default="study", help="study or quick, or a .toml file of your own")
     parser.add_argument("--groups", nargs="+", default=[], help="only these; by default all, in order")
     parser.add_argument("--data", type=Path, help="folder of pretraining sets; by default $TSFM_DATA/pretrain")
     parser.add_argument("--eager", action="store_true", help="plan as if nothing were compiled, which is sooner known")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, help="folder of rows; by default evaluation/results/scaling")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    study = read_study(asked.study)
+    try:
+        do(asked, read_study(asked.study))
+    except TsfmError as error:
+        console.print(f"{error}", style="red", soft_wrap=True, markup=False)
+        return 1
+    return 0
+
+
+def do(asked: argparse.Namespace, study: Study) -> None:
+    """Do what is asked with a study."""
+    out = asked.out or (OUT if study.name == "study" else OUT / study.name)
+    if asked.what in ("plan", "run", "measure"):
+        check_folder(out)
     if asked.what == "plan":
-        plan_study(study, asked.out, asked.eager)
+        plan_study(study, out, asked.groups, asked.eager)
     elif asked.what == "corpus":
         real = (asked.data or pretraining_folder()) if study.corpus.real_share else None
         make_corpus(cache_folder(study.name) / "corpus", study.corpus, real, lambda line: print(line, flush=True))
     elif asked.what == "run":
-        run_all(study, asked.out, asked.groups)
+        run_all(study, corpus_of(study, asked.study), out, asked.groups)
+    elif asked.what == "measure":
+        measure_all(study, corpus_of(study, asked.study), out)
     else:
-        show_rows(asked.out)
-    return 0
+        show_rows(study, out, asked.groups)
 
 
 def pretraining_folder() -> Path:
-    """The folder of real sets."""
+    """The folder of real sets by default."""
     return Path(os.environ.get("TSFM_DATA", "../shared/data")) / "pretrain"
 
 

@@ -84,6 +84,32 @@ def test_a_window_knows_where_it_comes_from(real_folder, tmp_path):
     assert corpus.exam_is_real.sum() == 4
 
 
+def test_a_corpus_is_not_made_of_two_versions_of_its_real_sets(real_folder, tmp_path):
+    config, folder = replace(CONFIG, real_share=0.5), tmp_path / "mixed"
+    make_corpus(folder, config, real_folder, report=silent)
+    before = (folder / "real.json").read_text()
+    (folder / "real.json").unlink()  # made before there was such a file
+    make_corpus(folder, config, real_folder, report=silent)
+    assert (folder / "real.json").read_text() == before
+    frame = pd.read_parquet(real_folder / "south.parquet")
+    frame.iloc[1:].to_parquet(real_folder / "south.parquet")
+    (folder / "train-00001.npy").unlink()
+    with pytest.raises(DataError, match=r"made of other real sets than those in .*: south differs"):
+        make_corpus(folder, config, real_folder, report=silent)
+
+
+def test_series_that_teach_nothing_are_left_out_without_a_warning(real_folder):
+    def counted():
+        return sum(len(group) for sets in training_and_held(real_folder) for group in sets.values())
+
+    before, frame = counted(), pd.read_parquet(real_folder / "south.parquet")
+    rising = np.arange(300.0)
+    odd = [np.where(rising < 200, rising, np.inf), np.where(rising < 10, rising, np.nan), np.ones(300)]
+    more = frame.iloc[:3].assign(item_id=["inf", "nan", "flat"], target=[one.astype(np.float32) for one in odd])
+    pd.concat([frame, more]).to_parquet(real_folder / "south.parquet")
+    assert counted() == before
+
+
 def test_a_step_reads_the_corpus_in_order_and_later_epochs_anew(corpus):
     windows = CorpusWindows(corpus, np.arange(0, 12), batch=4)
     first = np.concatenate([windows.draw(step)[0].flatten(1) for step in range(3)])

@@ -58,6 +58,53 @@ def test_the_studies_of_the_package_are_read_and_cover_what_they_should():
     assert len(read_study("quick").plans) == 3
 
 
+def test_a_warm_up_is_short_beside_the_first_milestone():
+    for name, share in (("study", 1 / 3), ("quick", 1 / 8)):
+        study = read_study(name)
+        for plan in study.plans:
+            assert plan.run_config(study.corpus).warmup <= share * plan.steps(plan.milestones[0], 32)[1]
+
+
+OWN = """
+milestones = [1000, 2000]
+reference = "decoder-a-rate4-batch2048-seed0"
+corpus = { windows = 8 }
+[size]
+a = { width = 16, depth = 1, heads = 2, rate = 4 }
+b = { width = 32, depth = 1, heads = 2 }
+[[group]]
+name = "one"
+purpose = "p"
+runs = [{ size = ["a", "b"] }, { size = "a", rate = [1, 8] }]
+[[group]]
+name = "two"
+purpose = "p"
+rate = 2
+seed = 1
+runs = [{ size = ["a", "b"] }]
+"""
+
+
+def test_a_rate_is_of_a_run_or_its_group_or_its_size_and_stands_in_its_name(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    names = {plan.name.removesuffix("-batch2048-seed0"): plan.rate for plan in read_study(str(path)).plans}
+    assert names == {
+        "decoder-a-rate4": 4,
+        "decoder-b": 1,
+        "decoder-a": 1,
+        "decoder-a-rate8": 8,
+        "decoder-a-rate2-batch2048-seed1": 2,
+        "decoder-b-rate2-batch2048-seed1": 2,
+    }
+    path.write_text(OWN.replace("heads = 2, rate = 4", "heads = 2, rate = 16"))
+    with pytest.raises(UnknownName, match=r"is none of its runs; such as .*decoder-a-rate16-batch2048-seed0"):
+        read_study(str(path))
+    path.write_text(OWN.replace("seed = 1", "sed = 1"))
+    with pytest.raises(DataError, match="sed"):
+        read_study(str(path))
+
+
 def test_one_run_in_two_groups_is_run_once_with_the_milestones_of_both(tmp_path):
     text = "milestones = [1000, 2000]\ncorpus = { windows = 8 }\n[size]\na = { width = 16, depth = 1, heads = 2 }\n"
     for name, bound in (("one", "up_to = 1000"), ("two", "beyond = 1000")):
@@ -118,6 +165,8 @@ def test_an_encoder_learns_from_hidden_patches_alone(corpus, tmp_path):
     channels, _, _, counts = run.learner.prepare(0)
     fewest, most = hidden_range(9)
     asked = counts.any(-1).sum(1)
+    assert 0 < run.target_share < most / 8
+    assert run.target_share < Run(PLAN, corpus, tmp_path / "decoder").target_share <= 1
     assert 0 < asked.max() <= most
     assert not counts[:, : 9 - most - 1].any()
     hidden = channels[..., 1 + 2 * 16 : 1 + 3 * 16].sum(-1) == 0  # the mask of each token's own patch
@@ -163,8 +212,8 @@ def test_a_finished_run_is_not_run_again_and_leaves_the_weights_of_its_rows_alon
         model.load_state_dict(load_state(path)[0])
         assert in_distribution(model, PLAN.kind, corpus)["id_loss"] == row["id_loss"]
     done = [(row["run"], row["milestone"]) for row in rows]
-    assert not list(run_study(study, corpus, tmp_path, done=done, report=silent))
-    (again,) = run_study(study, corpus, tmp_path, done=done[1:], report=silent)
+    assert not list(run_study(study, corpus, tmp_path, done=lambda: done, report=silent))
+    (again,) = run_study(study, corpus, tmp_path, done=lambda: done[1:], report=silent)
     assert again["id_loss"] == rows[0]["id_loss"]
     assert again["flops"] == rows[1]["flops"] / 2
 
@@ -199,7 +248,7 @@ def test_a_group_that_is_not_there_is_named_beside_those_that_are():
     study = read_study("study")
     assert {plan.group for plan in study.plans_of(["seeds", "pools"])} == {"seeds", "pools"}
     assert study.plans_of() == study.plans
-    with pytest.raises(UnknownName, match="no group 'seed' in study 'study'; there are 'rates', 'decoder'"):
+    with pytest.raises(UnknownName, match="no group 'seed' in study 'study'; there are 'rates', 'rates, "):
         study.plans_of(["seed", "pools"])
 
 

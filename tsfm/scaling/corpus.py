@@ -108,7 +108,9 @@ def training_and_held(folder: Path) -> tuple[Sets, Sets]:
         withheld = load_card(path.stem).withheld if path.stem in names() else ()
         for series in read_parquet(path):
             values = series.values
-            if series.series_id in withheld or np.isfinite(values).sum() < SHORTEST or not np.nanstd(values) > 0:
+            finite = values[np.isfinite(values)]
+            teaches = len(finite) >= SHORTEST and finite.std() > 0 and not np.isinf(values).any()
+            if series.series_id in withheld or not teaches:
                 continue
             digest = hashlib.sha256(f"{path.stem}/{series.series_id}".encode()).digest()
             (held if digest[0] * 256 + digest[1] < 65536 // HELD_OUT else train).setdefault(path.stem, []).append(
@@ -125,11 +127,15 @@ def make_corpus(
     """Write what is missing of a corpus into `folder`, and open it.
 
     real   folder of parquet files; None: synthetic windows alone
+
+    Raises `DataError` where the folder holds another corpus, or one that was begun with other real sets.
     """
     folder.mkdir(parents=True, exist_ok=True)
     told, wanted = folder / "corpus.json", {**asdict(config), "real": real is not None}
     if told.exists() and {key: json.loads(told.read_text()).get(key) for key in wanted} != wanted:
         raise DataError(f"{folder} holds another corpus; give this one another name, or delete the folder")
+    if real:
+        hold_against(folder / "real.json", real)
     shards = -(-config.windows // config.shard)
     missing = [number for number in range(shards) if not shard_path(folder, number).exists()]
     if not missing and (folder / "exam.npy").exists():
@@ -150,6 +156,28 @@ def make_corpus(
         save(path, values)
         report(f"shard {number + 1} of {shards}")
     return open_corpus(folder)
+
+
+def hold_against(noted: Path, real: Path) -> None:
+    """Raise `DataError` where a folder's real sets are not those noted for a corpus; note them where nothing is.
+
+    A set's hash is of its file and of what its card withholds.
+    """
+    found = {}
+    for path in sorted(real.glob("*.parquet")):
+        withheld = sorted(load_card(path.stem).withheld) if path.stem in names() else []
+        found[path.stem] = hashlib.sha256(path.read_bytes() + json.dumps(withheld).encode()).hexdigest()
+    if not found:  # what lacks shards says so itself
+        return
+    if not noted.exists():
+        write_text(noted, json.dumps(found, indent=1) + "\n")
+        return
+    kept: dict[str, str] = json.loads(noted.read_text())
+    if changed := sorted(name for name in {*kept, *found} if kept.get(name) != found.get(name)):
+        raise DataError(
+            f"{noted.parent} was made of other real sets than those in {str(real)!r}: {', '.join(changed[:5])} "
+            f"differ{'' if len(changed) > 1 else 's'}; give the old files back, or delete the corpus to make another"
+        )
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -228,19 +256,17 @@ class Corpus:
         return np.asarray(np.load(self.folder / "exam-origin.npy") >= len(families()))
 
 
-def open_corpus(folder: Path) -> Corpus:
-    """A finished corpus, its shards mapped into memory."""
+def open_corpus(folder: Path, command: str = "python evaluation/scaling_study.py corpus") -> Corpus:
+    """A finished corpus, its shards mapped into memory; errors name the command that makes it."""
     told = folder / "corpus.json"
     if not told.exists():
-        raise DataError(f"{folder} holds no corpus; make it with: python evaluation/scaling_study.py corpus")
+        raise DataError(f"{folder} holds no corpus; make it with: {command}")
     kept = json.loads(told.read_text())
     config = CorpusConfig(**{one.name: kept[one.name] for one in fields(CorpusConfig)})
     paths = [shard_path(folder, number) for number in range(-(-config.windows // config.shard))]
     lacking = sum(not path.exists() for path in paths)
     if lacking:
-        raise DataError(
-            f"{folder} lacks {lacking} of {len(paths)} shards; go on with the command that makes the corpus"
-        )
+        raise DataError(f"{folder} lacks {lacking} of {len(paths)} shards; make the others with: {command}")
     shards = tuple(np.load(path, mmap_mode="r") for path in paths)
     return Corpus(folder, config, tuple(kept["origins"]), np.load(folder / "exam.npy"), shards)
 

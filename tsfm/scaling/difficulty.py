@@ -3,13 +3,17 @@
 Two measures, both low for easy windows:
 spectral   entropy of the window's spectrum between 0 (one sine) and 1 (white noise), as in Goerg 2013 ("Forecastable
            component analysis"): of the series itself, known before any training
-reference  loss of a small model that was trained on the corpus: what a model of that size could not learn
+reference  loss of a small model that was trained on the corpus: what a model of that size could not learn. It is an
+           oracle: that model has seen the whole corpus, of which a run that prunes a pool sees a small part, so what
+           it gains is a bound on what such a measure could give, at a price that the run's own does not count
 Sorscher et al. 2022 ("Beyond neural scaling laws") found that keeping hard examples pays where there are many, and
 easy ones where there are few.
 
 Only windows of which half was observed are chosen from, at random too: a tenth of all have hardly a step to learn from,
 and those look hard to the first measure and easy to the second, so that shares would differ in what they teach.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +44,22 @@ def spectral_entropy(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(entropy / np.log(share.shape[1]), dtype=np.float32)
 
 
-def difficulty(corpus: Corpus, measure: str, reference: MoEDecoder | None = None) -> NDArray[np.float32]:
+class Reference(NamedTuple):
+    """A trained model whose losses say what is hard, and the name of its run."""
+
+    name: str
+    model: MoEDecoder
+
+
+def asks_reference(plan: Plan) -> bool:
+    """Whether a run cannot start before there is a reference."""
+    return plan.keep in ("hardest", "easiest") and plan.difficulty == "reference"
+
+
+def difficulty(corpus: Corpus, measure: str, reference: Reference | None = None) -> NDArray[np.float32]:
     """Difficulty of every training window (n,), made once and kept beside the corpus."""
-    path = corpus.folder / f"difficulty-{measure}.npy"
+    whose = f"-{reference.name}" if measure == "reference" and reference else ""
+    path = corpus.folder / f"difficulty-{measure}{whose}.npy"
     if path.exists():
         found: NDArray[np.float32] = np.load(path)
         return found
@@ -53,10 +70,8 @@ def difficulty(corpus: Corpus, measure: str, reference: MoEDecoder | None = None
             parts.append(spectral_entropy(rows))
         else:
             if reference is None:
-                raise DataError(
-                    "no reference model yet; run the group that trains it before what is kept by its losses"
-                )
-            parts.append(next_patch_losses(reference, rows))
+                raise DataError("no reference model yet; name one as `reference` of the study, and run it first")
+            parts.append(next_patch_losses(reference.model, rows))
     made = np.concatenate(parts)
     save(path, made)
     return made
@@ -71,7 +86,7 @@ def well_observed(corpus: Corpus) -> NDArray[np.bool_]:
     return np.asarray(np.load(path) >= LEAST_OBSERVED)
 
 
-def kept_windows(plan: Plan, corpus: Corpus, reference: MoEDecoder | None = None) -> NDArray[np.int64]:
+def kept_windows(plan: Plan, corpus: Corpus, reference: Reference | None = None) -> NDArray[np.int64]:
     """Numbers of the windows that a run draws from, in the corpus' order."""
     pool = corpus.config.windows if plan.pool == 0 else max(1, round(plan.pool / corpus.config.context))
     if pool > corpus.config.windows:

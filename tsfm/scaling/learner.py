@@ -5,12 +5,17 @@ windows so that it can look far ahead. An encoder is the same network under anot
 (Woo et al. 2024): the last 15 to 50% of a window's patches are hidden, every token attends to all patches that are
 not, and only hidden patches are targets. The scale and the channels of a token stay causal in both, so the two differ
 in attention and objective alone. What a hidden patch held can reach no token, so nothing leaks.
+
+Points seen are not targets seen: an encoder has targets in the 15 to 50% of the patches that are hidden, a decoder in
+all of them. At equal points an encoder was asked for a third of what a decoder was, so the two are compared over both,
+which rows have as `points` and `targets`.
 """
 
 import math
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +28,7 @@ from tsfm.training.trainer import Prepared, RunConfig, Trainer
 # B windows, N tokens, P patch length.
 
 LEAST_HIDDEN, MOST_HIDDEN = 0.15, 0.5  # of the patches of a window
+ASKED_STEPS = 4  # whose targets are counted
 TARGET_LIMIT = 8.0  # squashed; a loss beyond it is that of an outlier
 
 
@@ -59,6 +65,10 @@ class Learner(Trainer):
         super().__init__(folder, config, source=source)
         self.kind = kind
         self.clock = time.process_time  # a study runs for days beside other work, which its seconds must not show
+
+    def target_share(self) -> float:
+        """Share of the points of a step that count in the loss, the mean over the first few steps."""
+        return float(np.mean([self.prepare(step)[-1].float().mean() for step in range(ASKED_STEPS)]))
 
     def prepare(self, step: int) -> Prepared:
         """Inputs and targets of a step, as `Trainer.prepare`."""

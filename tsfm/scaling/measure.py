@@ -10,7 +10,7 @@ seasonal naive forecast on the same windows.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -129,6 +129,12 @@ def out_of_distribution(
     losses = np.array(list(each.values()))
     means = {"ood_loss": mean(losses), "ood_loss_geometric": geometric(losses), "mase": geometric(np.array(ratios))}
     return means, each
+
+
+def losses_of(model: MoEDecoder, kind: str, corpus: Corpus, exams: Sequence[Exam]) -> dict[str, Any]:
+    """All that a row says of a trained network's losses; under `tasks` the loss of each task."""
+    means, each = out_of_distribution(model, kind, exams) if exams else ({}, {})
+    return {**in_distribution(model, kind, corpus), **means, "tasks": each}
 
 
 def mean(values: NDArray[np.floating]) -> float:

@@ -7,6 +7,10 @@ A group is a purpose and entries; an entry whose values are lists stands for eve
     purpose = "what is lost where the same points come again"
     runs = [{ size = ["w32", "w64"], pool = [1_000_000, 4_000_000], up_to = 64_000_000 }]
 
+What an entry does not say is taken from its group (`rate = 4` beside `purpose`), then from its size (`rate` beside
+`width`), then from the defaults of `Plan`. A run's name carries what differs from those, so runs of another rate are
+other runs: rows and states of the old ones stay where they are.
+
 Widths follow one rule, so that a size is width, depth and heads alone: a dense feed-forward layer is twice as wide as
 the model. A sparse one has half of that in its shared expert (as the flagship, after Dai et al. 2024) and the other
 half in the `top_k` experts of a token, so a token meets as many parameters as in the dense twin, but for the router.
@@ -15,6 +19,7 @@ half in the `top_k` experts of a token, so a token meets as many parameters as i
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from importlib import resources
 from itertools import product
@@ -35,7 +40,8 @@ KINDS = ("decoder", "encoder")
 KEPT = ("hardest", "easiest", "random")
 MEASURES = ("spectral", "reference")
 DECAY_SHARE = 0.2  # of a milestone's steps
-WARMUP = 20  # steps, of 2,048 tokens at most, fewer of larger ones: the smallest milestone has a few dozen
+WARMUP = 20  # steps: the smallest milestone has a few dozen
+WARMUP_TOKENS = 2048  # of a step of the warm-up; larger steps are fewer
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Plan:
     pool        unique points that are drawn from; 0: the whole corpus
     keep, share what is kept of the pool: all, or its hardest, easiest or a random share, by the `difficulty` named
     rate        of the peak rates of the trainer, all of them
+    warmup      steps of rising rate, if they are of 2,048 tokens at most; fewer of larger ones
     batch       tokens of a step
     shuffled    whether the first epoch too has an order of the seed's own; else all runs read the same windows together
     milestones  points, ascending; a point is a step of a window, seen once or again
@@ -67,6 +74,7 @@ class Plan:
     share: float = 1.0
     difficulty: str = "spectral"
     rate: float = 1.0
+    warmup: int = WARMUP
     batch: int = 2048
     seed: int = 0
     shuffled: bool = False
@@ -82,6 +90,7 @@ class Plan:
         parts += [f"{self.keep}{self.share:g}"] if self.keep != "all" else []
         parts += [self.difficulty] if self.keep in ("hardest", "easiest") else []
         parts += [f"rate{self.rate:g}"] if self.rate != 1 else []
+        parts += [f"warmup{self.warmup}"] if self.warmup != WARMUP else []
         parts += [f"batch{self.batch}", f"seed{self.seed}"]
         parts += ["shuffled"] if self.shuffled else []
         return "-".join(parts)
@@ -110,7 +119,7 @@ class Plan:
             model=self.model(corpus.context, corpus.patch),
             windows=WindowConfig(corpus.patch, (corpus.context,), (1.0,), self.batch, corpus.real_share),
             seed=self.seed,
-            warmup=max(2, min(WARMUP, WARMUP * 2048 // self.batch)),
+            warmup=max(2, min(self.warmup, self.warmup * WARMUP_TOKENS // self.batch)),
             matrix_rate=self.rate * usual.matrix_rate,
             other_rate=self.rate * usual.other_rate,
             router_rate=self.rate * usual.router_rate,
@@ -178,7 +187,7 @@ class Group(NamedTuple):
 class Study:
     """A whole sweep; `groups` stand in the order in which they are run.
 
-    reference   name of the run whose model says which windows are hard; "" for none
+    reference   name of the run whose last model says which windows are hard; "" for none
     """
 
     name: str
@@ -233,12 +242,18 @@ def read_study(name: str = "study") -> Study:
         raise DataError(
             f"study {name!r} lacks or does not know {error}; compare it with tsfm/scaling/quick.toml"
         ) from error
-    return Study(path.stem, corpus, groups, entries.get("reference", ""))
+    study = Study(path.stem, corpus, groups, entries.get("reference", ""))
+    runs = [plan.name for plan in study.plans]
+    if study.reference and study.reference not in runs:
+        alike = ", ".join(get_close_matches(study.reference, runs, 4, 0.0))
+        raise UnknownName(f"study {name!r}: its reference {study.reference!r} is none of its runs; such as {alike}")
+    return study
 
 
 def read_group(entry: Mapping[str, Any], study: Mapping[str, Any]) -> Group:
-    """The group of a [[group]] table."""
-    plans = [plan for one in entry["runs"] for plan in combinations(one, entry["name"], study)]
+    """The group of a [[group]] table, whose other keys are those of every run that has none of its own."""
+    shared = {key: value for key, value in entry.items() if key not in ("name", "purpose", "runs")}
+    plans = [plan for one in entry["runs"] for plan in combinations({**shared, **one}, entry["name"], study)]
     return Group(entry["name"], entry["purpose"], plans)
 
 
