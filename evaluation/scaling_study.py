@@ -44,7 +44,7 @@ from tsfm.scaling.study import measure_again, run_study
 
 OUT = ROOT / "evaluation" / "results" / "scaling"
 SUITE, WINDOWS = "zero_shot", 20  # validation windows of a task
-TIMED_TOKENS = 24_576  # after two steps that compile
+TIMED_TOKENS, TIMED_STEPS = 24_576, 12  # at most, after two steps that compile
 MEASURING = 8.0  # seconds that measuring a checkpoint takes, roughly
 TIME_KEY = ("size", "experts", "top_k", "batch", "compiled")
 
@@ -103,7 +103,11 @@ def timed(plan: Plan, study: Study) -> dict[str, Any]:
     begun = time.monotonic()
     for step in range(2):
         learner.train_step(learner.prepare(step))
-    first, started, steps = time.monotonic() - begun, time.process_time(), max(2, TIMED_TOKENS // plan.batch)
+    first, started, steps = (
+        time.monotonic() - begun,
+        time.process_time(),
+        max(2, min(TIMED_STEPS, TIMED_TOKENS // plan.batch)),
+    )
     for step in range(steps):
         learner.train_step(learner.prepare(step))
     seconds = (time.process_time() - started) / steps

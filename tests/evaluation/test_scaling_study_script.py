@@ -5,11 +5,76 @@ import pytest
 
 from tsfm.evaluation.measuring import Window
 from tsfm.evaluation.results import read_csv
+from tsfm.scaling.measure import Exam, write_exams
+
+OWN = """
+milestones = [16_384]
+corpus = { windows = 64, context = 128, patch = 16, shard = 64, exam = 16, real_share = 0.0 }
+[size]
+a = { width = 16, depth = 1, heads = 2 }
+[[group]]
+name = "one"
+purpose = "p"
+runs = [{ size = "a", batch = 64 }]
+[[group]]
+name = "two"
+purpose = "p"
+runs = [{ size = "a", batch = 64, rate = 2 }]
+"""
 
 
 @pytest.fixture
 def module(script):
     return script("scaling_study")
+
+
+@pytest.fixture
+def asked(module, tmp_path, monkeypatch, capsys):
+    """The script as a person calls it on a small study of their own: exit code and what is printed."""
+    monkeypatch.setenv("TSFM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "own.toml").write_text(OWN)
+
+    def ask(*words):
+        usual = ["--study", str(tmp_path / "own.toml"), "--out", str(tmp_path / "rows")]
+        monkeypatch.setattr("sys.argv", ["scaling_study.py", *words[:1], *usual, *words[1:]])
+        return module.main(), capsys.readouterr().out
+
+    return ask
+
+
+def test_a_study_is_made_run_shown_and_measured_again(asked, tmp_path):
+    ones = np.ones(4, dtype=np.float32)
+    walks = np.random.default_rng(0).normal(size=(4, 144)).cumsum(1).astype(np.float32)
+    exams = tmp_path / "cache" / "scaling" / "own" / "zero_shot-validation-20.npz"
+    exams.parent.mkdir(parents=True)
+    write_exams(exams, [Exam("walks", walks[:, :128], walks[:, 128:], ones, ones)])
+    assert asked("corpus")[0] == 0
+    assert asked("run", "--groups", "two")[0] == 0
+    assert "1 rows of 1 runs" in asked("rows", "--groups", "two")[1]
+    assert "0 rows of 0 runs" in asked("rows", "--groups", "one")[1]
+    (before,) = read_csv(tmp_path / "rows" / "runs.csv")
+    write_exams(exams, [Exam("walks", walks[:, :128], walks[:, 128:] + 1, ones, ones)])
+    assert asked("measure")[0] == 0
+    (after,) = read_csv(tmp_path / "rows" / "runs.csv")
+    assert after.pop("measured")
+    assert after.pop("measured_commit")
+    changed = {name for name in before if before[name] != after[name]}
+    assert {"ood_loss", "mase"} <= changed <= {"ood_loss", "ood_loss_geometric", "mase"}
+
+
+def test_what_is_wrong_is_said_in_a_line_with_the_command_that_helps(asked, module, tmp_path, monkeypatch, capsys):
+    code, text = asked("run")
+    assert code == 1
+    assert text.count("\n") == 1
+    assert "scaling_study.py corpus --study" in text
+    assert asked("plan", "--groups", "three") == (1, "no group 'three' in study 'own'; there are 'one', 'two'\n")
+    monkeypatch.setattr("sys.argv", ["scaling_study.py", "run", "--study", "quick", "--out", str(tmp_path)])
+    assert module.main() == 1
+    assert capsys.readouterr().out.endswith("python evaluation/scaling_study.py corpus --study quick\n")
+
+
+def test_a_plan_is_of_the_groups_that_are_named(asked):
+    assert "1 runs, 1 rows" in asked("plan", "--groups", "one")[1]
 
 
 def test_a_row_takes_the_place_of_an_older_one_of_its_run_and_milestone(module, tmp_path):
