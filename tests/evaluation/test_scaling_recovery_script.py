@@ -10,18 +10,24 @@ def run(module, monkeypatch, *options):
 
 def test_a_study_has_a_row_that_a_later_run_leaves_alone(script, tmp_path, monkeypatch, capsys):
     module, out = script("scaling_recovery"), tmp_path / "rows.csv"
-    run(module, monkeypatch, "--studies", 1, "--single", 1, "--out", out)
+    few = ("--shared", 1, "--single", 1, "--out", out)
+    run(module, monkeypatch, "--studies", 1, *few)
     first = read_csv(out)
-    assert [(row["law"], row["study"]) for row in first] == [
-        ("joint", "0"),
-        ("power of active", "0"),
-        ("power of points", "0"),
+    assert [(row["law"], row["milestone"], row["crossed"], row["study"]) for row in first] == [
+        ("joint", "0", "0", "0"),
+        ("joint", "0", "1", "0"),
+        ("joint", "0.5", "0", "0"),
+        ("joint", "0.5", "1", "0"),
+        ("power of active", "0", "0", "0"),
+        ("power of points", "0", "0", "0"),
     ]
-    run(module, monkeypatch, "--studies", 2, "--single", 1, "--out", out)
+    run(module, monkeypatch, "--studies", 2, *few)
     rows = read_csv(out)
     assert [(row["law"], row["study"]) for row in rows[:2]] == [("joint", "0"), ("joint", "1")]
     assert [rows[0], *rows[2:]] == first
-    assert "joint, b: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "joint, b: " in said
+    assert "joint, 50 % of noise common to a milestone, milestones crossed, b: " in said
     for row in rows:
         inside = float(row["a_low"]) <= float(row["a_true"]) <= float(row["a_high"])
         assert row["a_inside"] == str(int(inside))

@@ -9,7 +9,7 @@ import pytest
 from known_laws import COLUMNS, TRUTH
 
 from tsfm.errors import DataError
-from tsfm.scaling.bootstrap import resampled
+from tsfm.scaling.bootstrap import free_slopes, plausible_noise, resampled
 from tsfm.scaling.descent import polish, problem_of, value_and_slope
 from tsfm.scaling.fitting import fit, leave_largest_out
 from tsfm.scaling.laws import JOINT, REPEATED, power
@@ -107,10 +107,10 @@ def test_resampled_losses_keep_trunks_together():
     logs = [np.log(study.inputs[name]) for name in JOINT.columns]
     problem = problem_of(JOINT, logs, np.log(study.clean) + shift + own, 1e-3)
     theta = JOINT.theta(study.truth)
-    drawn = resampled(problem, theta, study.groups, 200, np.random.default_rng(2)) - np.log(study.clean)
+    drawn = resampled(problem, theta, [study.groups], 200, np.random.default_rng(2)) - np.log(study.clean)
     trunks = drawn.reshape(200, 8, 6)
     assert trunks.std(2).mean() < 0.3 * trunks.mean(2).std()
-    alone = resampled(problem, theta, np.arange(48), 200, np.random.default_rng(2)) - np.log(study.clean)
+    alone = resampled(problem, theta, [], 200, np.random.default_rng(2)) - np.log(study.clean)
     assert abs(np.corrcoef(alone[:, 0], alone[:, 1])[0, 1]) < 0.3
 
 
@@ -123,25 +123,73 @@ def test_trunks_that_share_noise_make_the_exponent_of_size_less_certain():
     assert widths[0] > 1.5 * widths[1]
 
 
-def test_known_parameters_are_inside_their_intervals_in_at_least_85_percent_of_20_studies():
+def test_resampled_losses_keep_trunks_and_milestones_together_where_both_share_noise():
+    study, random = simulate(5), np.random.default_rng(0)
+    shift = random.normal(size=8)[study.groups] * 0.01 + random.normal(size=6)[study.milestones] * 0.01
+    logs = [np.log(study.inputs[name]) for name in JOINT.columns]
+    problem = problem_of(JOINT, logs, np.log(study.clean) + shift + random.normal(size=48) * 1e-4, 1e-3)
+    theta, groupings = JOINT.theta(study.truth), [study.groups, study.milestones]
+    drawn = resampled(problem, theta, groupings, 200, np.random.default_rng(2)) - np.log(study.clean)
+    grid = drawn.reshape(200, 8, 6)
+    grid -= grid.mean((1, 2), keepdims=True)
+    trunks, milestones = grid.mean(2, keepdims=True), grid.mean(1, keepdims=True)
+    own = (grid - trunks - milestones).std()
+    assert own < 0.1 * trunks.std()
+    assert own < 0.1 * milestones.std()
+
+
+def test_what_a_trunk_shares_is_not_taken_for_what_a_milestone_shares():
+    study, random = simulate(5), np.random.default_rng(0)
+    noise = random.normal(size=6)[study.milestones] * 0.01 + random.normal(size=48) * 1e-3
+    logs = [np.log(study.inputs[name]) for name in JOINT.columns]
+    problem = problem_of(JOINT, logs, np.log(study.clean) + noise, 1e-3)
+    found, slopes = free_slopes(problem, JOINT.theta(study.truth))
+    members = [(labels[:, None] == np.unique(labels)).astype(float) for labels in (study.groups, study.milestones)]
+    seen = plausible_noise(slopes, problem.target - found, members)
+    trunk, milestone = np.sqrt(seen.likely @ (seen.variance[:, None] * seen.ratios))
+    assert trunk < 0.001 < 0.005 < milestone
+
+
+def test_milestones_that_share_noise_make_the_exponent_of_data_less_certain():
+    study = simulate(7)
+    loss = study.clean * np.exp(np.random.default_rng(0).normal(size=6)[study.milestones] * 0.01)
+    loss *= np.exp(np.random.default_rng(1).normal(size=48) * 1e-3)
+    crossed, alone = (
+        fit(JOINT, study.inputs, loss, groups=study.groups, crossed=labels) for labels in (study.milestones, None)
+    )
+    assert crossed.parameters == alone.parameters
+    assert np.diff(crossed.intervals["b"])[0] > 1.5 * np.diff(alone.intervals["b"])[0]
+
+
+def test_groups_that_tell_nothing_from_a_rows_own_noise_change_no_interval(study):
+    plain = fit(JOINT, study.inputs, study.loss)
+    assert fit(JOINT, study.inputs, study.loss, groups=np.arange(48), crossed=np.ones(48)).intervals == plain.intervals
+
+
+@pytest.mark.parametrize("milestone", [0.0, 0.5], ids=["trunks share noise", "trunks and milestones share noise"])
+def test_known_parameters_are_inside_their_intervals_in_at_least_80_percent_of_20_studies(milestone):
+    # Of 20 right intervals of 90 %, fewer than 16 hold the truth one time in 25; the rows are for a sharper look.
     inside, widths = [], []
-    for seed in range(0, 200, 10):  # every tenth of those that evaluation/scaling_recovery.py keeps rows of
-        study = simulate(seed)
-        intervals = fit(JOINT, study.inputs, study.loss, groups=study.groups, seed=seed).intervals
-        inside.append([intervals[name][0] <= study.truth[name] <= intervals[name][1] for name in ("E", "a", "b")])
-        widths.append([intervals[name][1] - intervals[name][0] for name in ("a", "b")])
-    assert np.mean(inside, axis=0).min() >= 0.85
+    for seed in range(0, 200, 10):
+        study = simulate(seed, milestone=milestone)
+        crossed = study.milestones if milestone else None
+        found = fit(JOINT, study.inputs, study.loss, groups=study.groups, crossed=crossed, seed=seed).intervals
+        inside.append([found[name][0] <= study.truth[name] <= found[name][1] for name in ("E", "a", "b")])
+        widths.append([found[name][1] - found[name][0] for name in ("a", "b")])
+    assert np.mean(inside, axis=0).min() >= 0.8
     assert np.median(widths, axis=0).max() < 0.15
 
 
 def test_the_rows_of_200_studies_say_the_same(checkout):
     rows = pd.read_csv(checkout / "evaluation" / "results" / "scaling" / "recovery.csv")
-    joint = rows[rows["law"] == "joint"]
-    assert len(joint) == 200
+    joint = rows[(rows["law"] == "joint") & (rows["crossed"] == (rows["milestone"] > 0))]
+    assert (joint["milestone"] == 0).sum() == 200
+    assert (joint["milestone"] == 0.5).sum() == 100
     for name in ("E", "a", "b"):
         held = joint[f"{name}_true"].between(joint[f"{name}_low"], joint[f"{name}_high"])
         assert (held == joint[f"{name}_inside"]).all()
-        assert held.mean() >= 0.85
+        assert held[joint["milestone"] == 0].mean() >= 0.85
+        assert held[joint["milestone"] > 0].mean() >= 0.85
 
 
 def test_the_largest_rows_are_predicted_from_the_others(study):
@@ -175,6 +223,8 @@ def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
         fit(REPEATED, study.inputs | {"unique": study.inputs["points"]}, study.loss)
     with pytest.raises(DataError, match="one label for every row"):
         fit(JOINT, study.inputs, study.loss, groups=study.groups[1:])
+    with pytest.raises(DataError, match="one label for every row"):
+        fit(JOINT, study.inputs, study.loss, crossed=study.milestones[1:])
     with pytest.raises(DataError, match="fit again with resamples=200"):
         _ = fit(JOINT, study.inputs, study.loss, resamples=0).intervals
     with pytest.raises(DataError, match=r"inside \(0, 1\), got 1"):

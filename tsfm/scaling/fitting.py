@@ -120,6 +120,7 @@ def fit(
     loss: Any,
     *,
     groups: Any = None,
+    crossed: Any = None,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
@@ -131,6 +132,7 @@ def fit(
     inputs      the law's columns (n,), a frame or a dict
     loss        (n,) positive
     groups      (n,) what shares noise, such as the trunk that checkpoints come from; without it rows are independent
+    crossed     (n,) what else shares noise, across groups: the milestone, where all runs have read the same windows
     resamples   of the bootstrap; 0 leaves intervals out
     least_span  a driver's largest over its smallest value, at least: over less, an exponent is that of the noise
 
@@ -138,15 +140,15 @@ def fit(
     """
     drivers, target = law.read(inputs), np.log(positive("loss", loss))
     check(law, drivers, len(target), least_span)
-    labels = labels_of(groups, len(target))
-    order = np.lexsort((target, *drivers.values(), labels))  # sums and draws are not to depend on the order of rows
-    blocks = np.arange(len(order)) if groups is None else labels[order]
+    groupings = [labels_of(given, len(target)) for given in (groups, crossed) if given is not None]
+    order = np.lexsort((*groupings, target, *drivers.values()))  # sums and draws are not to depend on the order of rows
     logs, centre = [np.log(driver)[order] for driver in drivers.values()], target.mean()
     problem = problem_of(law, logs, target[order] - centre, delta)
     theta, _ = minimum(problem)
     refits = np.empty((0, len(theta)))
     if resamples:
-        targets = resampled(problem, theta, blocks, resamples, np.random.default_rng(seed))
+        alike = [labels[order] for labels in groupings]
+        targets = resampled(problem, theta, alike, resamples, np.random.default_rng(seed))
         refits, _ = polish(problem, np.tile(theta, (resamples, 1)), targets)
     residuals = np.empty(len(target))
     residuals[order] = problem.target - law.evaluate(theta[None], logs, slopes=False)[0][0]
@@ -185,7 +187,15 @@ def labels_of(groups: Any, rows: int) -> NDArray[np.intp]:
 
 
 def leave_largest_out(
-    law: Law, inputs: Mapping[str, Any], loss: Any, by: str, share: float = 0.25, *, groups: Any = None, **options: Any
+    law: Law,
+    inputs: Mapping[str, Any],
+    loss: Any,
+    by: str,
+    share: float = 0.25,
+    *,
+    groups: Any = None,
+    crossed: Any = None,
+    **options: Any,
 ) -> Extrapolation:
     """Fit without the rows that are largest in a column, at least a share of all, and predict them.
 
@@ -201,7 +211,8 @@ def leave_largest_out(
     held = size >= np.quantile(size, 1 - share, method="lower")
     columns = {name: np.asarray(inputs[name]) for name in law.columns}
     kept = {name: column[~held] for name, column in columns.items()}
-    fitted = fit(law, kept, measured[~held], groups=None if groups is None else np.asarray(groups)[~held], **options)
+    groups, crossed = (None if given is None else np.asarray(given)[~held] for given in (groups, crossed))
+    fitted = fit(law, kept, measured[~held], groups=groups, crossed=crossed, **options)
     ahead = {name: column[held] for name, column in columns.items()}
     predicted = fitted.predict(ahead)
     low, high = fitted.interval(ahead) if len(fitted.resamples) else (predicted, predicted)
