@@ -3,7 +3,7 @@
     python evaluation/leak_check.py                        every evaluation set against every pretraining set, and
                                                            against what each embedded model carries: leak_check.csv
     python evaluation/leak_check.py --plant                how many planted copies are found: leak_check_planted.csv
-    python evaluation/leak_check.py --write-fingerprints   the files in tsfm/pretrained, and their entries in the
+    python evaluation/leak_check.py --write-fingerprints   the file in tsfm/pretrained, and its entry in the
                                                            config.json of each embedded model trained on these sets
 
 Needs $TSFM_DATA with eval/*.parquet and pretrain/*.parquet. Exit code 1 where a series was seen. How series are
@@ -29,7 +29,7 @@ from tsfm.data.datasets import Series, data_folder, read_parquet, sha256
 from tsfm.data.fingerprints import STRIDE, WINDOW, Fingerprints, as_stored, gather, hash_rows, telling, windows_of
 from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.results import origin, write_csv
-from tsfm.leaks import LeakReport, Seen, carry, fingerprints_of, look, windows_needed
+from tsfm.leaks import LeakReport, Seen, carry_both, fingerprints_of, look, windows_needed
 from tsfm.loading import load
 from tsfm.training.runs import real_files, series_of
 
@@ -225,30 +225,26 @@ def plant(console: Console, out: Path) -> None:
 
 
 def write_fingerprints(console: Console) -> None:
-    """Write the files that the embedded models share, and name one in each that was trained on these sets."""
+    """Write the file that the embedded models share, and name it in each that was trained on these sets."""
     paths = real_files((str(sets_folder("pretrain")),))
-    cards = {name: read_card(home) for name, home in embedded().items()}
-    training = {name: card.get("training", {}) for name, card in cards.items()}
-    folder = next(iter(embedded().values())).parent
-    for withheld in sorted({bool(facts.get("withheld")) for facts in training.values()}):
-        sets = {path.stem: series_of(path, withheld) for path in paths}
-        path, entry = carry(sets, folder, withheld)
-        console.print(f"{path.name}: {path.stat().st_size:,} bytes, {entry['windows']:,} windows")
-        for name, facts in training.items():
-            if bool(facts.get("withheld")) != withheld:
-                continue
-            same = {one["name"] for one in facts.get("sets", [])} == set(sets)
-            if same:
-                text = json.dumps({**cards[name], "fingerprints": entry}, indent=2) + "\n"
-                write_atomically(embedded()[name] / CONFIG, partial(Path.write_text, data=text))
-            console.print(f"{name}: {'named' if same else 'trained on other sets, left as it is'}")
+    sets, rest = ({path.stem: series_of(path, withheld) for path in paths} for withheld in (False, True))
+    path, *entries = carry_both(sets, rest, next(iter(embedded().values())).parent)
+    console.print(f"{path.name}: {path.stat().st_size:,} bytes, {entries[0]['windows']:,} windows")
+    for name, home in embedded().items():
+        card = read_card(home)
+        training = card.get("training", {})
+        same = {one["name"] for one in training.get("sets", [])} == set(sets)
+        if same:
+            text = json.dumps({**card, "fingerprints": entries[bool(training.get("withheld"))]}, indent=2) + "\n"
+            write_atomically(home / CONFIG, partial(Path.write_text, data=text))
+        console.print(f"{name}: {'named' if same else 'trained on other sets, left as it is'}")
 
 
 def main() -> int:
     """Do what the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plant", action="store_true", help="measure how many altered copies are found")
-    parser.add_argument("--write-fingerprints", action="store_true", help="write the files that embedded models share")
+    parser.add_argument("--write-fingerprints", action="store_true", help="write the file that embedded models share")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options, console = parser.parse_args(), Console()
     try:

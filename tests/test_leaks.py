@@ -11,8 +11,8 @@ import tsfm
 from tsfm import Forecaster
 from tsfm.checkpoints import embedded, fingerprint_file, read_card, write
 from tsfm.cli.app import run
-from tsfm.data.fingerprints import Fingerprints, read
-from tsfm.leaks import FILE, carry, leaks, look, windows_needed
+from tsfm.data.fingerprints import Fingerprints, gather, read
+from tsfm.leaks import FILE, carry, carry_both, leaks, look, windows_needed
 
 
 def walk(length: int, seed: int) -> np.ndarray:
@@ -86,11 +86,18 @@ def test_a_leaderboard_reads_yes_no_in_part_no_or_nothing(model: Forecaster):
     assert leaks([bad], None) == ""
 
 
-def test_what_withholds_series_has_a_file_of_its_own_name(tmp_path: Path):
-    whole, _ = carry(TRAINING, tmp_path)
-    rest, entry = carry({name: series[1:] for name, series in TRAINING.items()}, tmp_path, withheld=True)
-    assert whole != rest and entry["file"] == rest.name
-    assert len(read(rest)) < len(read(whole))
+def test_one_file_serves_models_that_saw_all_and_models_that_saw_the_rest(tmp_path: Path):
+    rest = {**TRAINING, "walks": TRAINING["walks"][1:]}
+    path, of_all, of_rest = carry_both(TRAINING, rest, tmp_path)
+    untrained = forecaster_named("moe-decoder")
+    card = read_card(untrained.save(tmp_path / "first"))
+    verdicts = []
+    for name, entry in (("all", of_all), ("rest", of_rest)):
+        folder = write(untrained.model, card | {"fingerprints": entry}, tmp_path / name, path)
+        verdicts.append(tsfm.load(folder).seen_in_training({"left out": LONG, "longest": LONGEST}).seen)
+    assert verdicts == [["left out", "longest"], ["longest"]]
+    assert of_all["windows"] - of_rest["windows"] == of_rest["withheld"] > 0
+    np.testing.assert_array_equal(read(path).seen.hashes, gather(rest, bits=read(path).bits).hashes)
 
 
 def test_a_saved_model_keeps_its_fingerprints_and_shares_those_beside_it(model: Forecaster, tmp_path: Path):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tsfm.forecaster import Forecaster
 
 FILE = "training_data.fingerprints"
-FILE_WITHHELD = "training_data_withheld.fingerprints"  # without the series that stand in evaluation sets too
 BY_CHANCE = 1e-4  # of a series that is not there
 SHOWN = 20
 NOTE = (
@@ -189,12 +188,13 @@ def fingerprints_of(forecaster: "Forecaster") -> tuple[Fingerprints | None, str]
             None,
             f"{entry['file']} of model {forecaster.name!r} is missing or changed; copy it from where it came from",
         )
-    return _read(path, str(entry["sha256"])), ""
+    return _read(path, str(entry["sha256"]), bool(entry.get("withheld"))), ""
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, sha256: str) -> Fingerprints:
-    return read(path)
+def _read(path: Path, sha256: str, withheld: bool) -> Fingerprints:
+    known = read(path)
+    return known.seen if withheld else known
 
 
 def leaks(series: Iterable[tuple[Hashable, Floats]], forecaster: "Forecaster | None") -> str:
@@ -229,13 +229,24 @@ def said_of_set(report: LeakReport) -> str:
     return "no" if checked == len(report.series) else f"no: {checked} of {len(report.series)} checked"
 
 
-def carry(sets: Mapping[str, Iterable[Floats]], folder: Path, withheld: bool = False) -> tuple[Path, dict[str, Any]]:
-    """Write the fingerprints of training sets into a folder, and return the file and its entry of config.json.
+def carry(sets: Mapping[str, Iterable[Floats]], folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Write the fingerprints of training sets into a folder, and return the file and its entry of config.json."""
+    known = gather(sets)
+    path = write(known, folder / FILE)
+    return path, entry_of(path, known)
 
-    withheld   what stands in evaluation sets too is not among them; such a file has a name of its own, because models
-               of either kind may lie beside each other
-    """
-    fingerprints = gather(sets)
-    path = write(fingerprints, folder / (FILE_WITHHELD if withheld else FILE))
-    facts = {"windows": len(fingerprints), "chance": float(f"{fingerprints.chance:.2g}"), "note": NOTE}
-    return path, {"file": path.name, "sha256": sha256(path), **facts}
+
+def carry_both(
+    sets: Mapping[str, Iterable[Floats]], rest: Mapping[str, Iterable[Floats]], folder: Path
+) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Write one file for models that saw all sets and for those that saw the rest; return it, and both entries."""
+    known = gather(sets)
+    known = known.withholding_all_but(gather(rest, bits=known.bits))
+    path = write(known, folder / FILE)
+    return path, entry_of(path, known), {**entry_of(path, known.seen), "withheld": len(known.withheld)}
+
+
+def entry_of(path: Path, known: Fingerprints) -> dict[str, Any]:
+    """The entry of config.json of a model whose fingerprints are these, of that file."""
+    facts = {"windows": len(known), "chance": float(f"{known.chance:.2g}"), "note": NOTE}
+    return {"file": path.name, "sha256": sha256(path), **facts}

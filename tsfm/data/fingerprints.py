@@ -46,13 +46,15 @@ Rows = NDArray[np.int16]
 class Fingerprints:
     """Hashes of the telling windows of many series.
 
-    hashes   (n,) sorted, each once: the top `bits` bits of 64
-    sets     names of the data sets that the series are of
+    hashes    (n,) sorted, each once: the top `bits` bits of 64
+    sets      names of the data sets that the series are of
+    withheld  places of the hashes that a model did not see which left out what stands in evaluation sets too
     """
 
     hashes: Hashes
     bits: int
     sets: tuple[str, ...] = ()
+    withheld: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -61,6 +63,16 @@ class Fingerprints:
     def chance(self) -> float:
         """Chance that a window of an unrelated series is taken for one of these."""
         return len(self) / 2.0**self.bits
+
+    @property
+    def seen(self) -> "Fingerprints":
+        """What is left of them without those withheld."""
+        return Fingerprints(np.delete(self.hashes, list(self.withheld)), self.bits, self.sets)
+
+    def withholding_all_but(self, rest: "Fingerprints") -> "Fingerprints":
+        """The same, those marked as withheld that are not among the rest, which keeps as many bits."""
+        places = np.flatnonzero(~np.isin(self.hashes, rest.hashes))
+        return Fingerprints(self.hashes, self.bits, self.sets, tuple(places.tolist()))
 
     def hold(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Which of these 64-bit hashes are among them."""
@@ -176,6 +188,7 @@ def write(fingerprints: Fingerprints, path: Path) -> Path:
     lows = (hashes[:, None] >> np.arange(low, dtype=np.uint64)).astype(np.uint8) & 1
     head = {"format": FORMAT, "window": WINDOW, "stride": STRIDE, "bits": bits, "windows": len(hashes)}
     tensors = {"high": np.packbits(marks), "low": np.packbits(lows)}
+    head |= {"withheld": fingerprints.withheld} if fingerprints.withheld else {}
     save_file(tensors, path, {"fingerprints": json.dumps({**head, "sets": fingerprints.sets})})
     path.chmod(0o644)  # safetensors lets only its owner read
     return path
@@ -197,4 +210,4 @@ def read(path: Path) -> Fingerprints:
     lows = np.unpackbits(low, count=size * width).reshape(size, width)
     for place in range(width):
         hashes |= lows[:, place].astype(np.uint64) << np.uint64(place)
-    return Fingerprints(hashes, head["bits"], tuple(head["sets"]))
+    return Fingerprints(hashes, head["bits"], tuple(head["sets"]), tuple(head.get("withheld", ())))

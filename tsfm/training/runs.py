@@ -128,7 +128,7 @@ def write_model(model: Any, folder: Path, run: Path) -> Path:
         },
     }
     with tempfile.TemporaryDirectory() as scratch:
-        path, entry = carry(real_sets(config), Path(scratch), config.withhold)
+        path, entry = carry(real_sets(config), Path(scratch))
         return write(model.eval(), card | {"fingerprints": entry}, folder, path)
 
 
