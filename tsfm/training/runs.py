@@ -106,12 +106,13 @@ def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
 def write_model(model: Any, folder: Path, run: Path) -> Path:
     """Write a model folder that `tsfm.load` reads, and the run's facts.
 
-    The blocks of a patch decoder are in int8, other models in bfloat16.
+    The blocks of models whose files were measured to forecast as well in int8 are in int8, other models in bfloat16.
     With it goes a file by which users recognise its training series (tsfm/leaks.py).
     """
     config, (step, seconds) = read_config(run), progress_of(run)
+    is_drawn = config.architecture == "visual-mae"
     card = new_card(model) | {
-        "weights": {"dtype": "int8" if learns_from_patches(type(model)) else "bfloat16"},
+        "weights": {"dtype": "int8" if learns_from_patches(type(model)) or is_drawn else "bfloat16"},
         "licence": "Apache-2.0",
         "description": DESCRIPTION if isinstance(model, MoEDecoder) else described(model),
         "training": {
