@@ -161,10 +161,11 @@ def keep(row: dict[str, Any], out: Path) -> None:
 
 
 def replace_row(path: Path, row: dict[str, Any]) -> None:
-    """Write a row after all others but the one of its run and milestone."""
-    others = [one for one in read_csv(path) if (one["run"], one["milestone"]) != (row["run"], str(row["milestone"]))]
-    columns = list(dict.fromkeys([*row, *(name for one in others for name in one)]))
-    write_csv(path, [{name: one.get(name, "") for name in columns} for one in [*others, row]])
+    """Write a row in place of the one of its run and milestone, or after all others."""
+    rows: dict[Any, dict[str, Any]] = {(one["run"], one["milestone"]): one for one in read_csv(path)}
+    rows[row["run"], str(row["milestone"])] = row
+    columns = list(dict.fromkeys(name for one in [row, *rows.values()] for name in one))
+    write_csv(path, [{name: one.get(name, "") for name in columns} for one in rows.values()])
 
 
 def corpus_of(study: Study, asked: str) -> Corpus:

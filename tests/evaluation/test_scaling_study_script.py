@@ -81,9 +81,9 @@ def test_a_row_takes_the_place_of_an_older_one_of_its_run_and_milestone(module, 
     for milestone, loss in ((1000, 0.5), (2000, 0.4), (1000, 0.3)):
         module.keep({"run": "a", "milestone": milestone, "id_loss": loss, "tasks": {"ett1/H/short": loss}}, tmp_path)
     rows = read_csv(tmp_path / "runs.csv")
-    assert [(row["milestone"], row["id_loss"]) for row in rows] == [("2000", "0.4"), ("1000", "0.3")]
+    assert [(row["milestone"], row["id_loss"]) for row in rows] == [("1000", "0.3"), ("2000", "0.4")]
     assert all(row["commit"] and row["hardware"] for row in rows)
-    assert [row["ett1/H/short"] for row in read_csv(tmp_path / "tasks.csv")] == ["0.4", "0.3"]
+    assert [row["ett1/H/short"] for row in read_csv(tmp_path / "tasks.csv")] == ["0.3", "0.4"]
 
 
 def test_a_packed_window_has_no_unit_and_its_baseline_reads_the_whole_history(module):

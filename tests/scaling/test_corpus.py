@@ -94,7 +94,7 @@ def test_a_corpus_is_not_made_of_two_versions_of_its_real_sets(real_folder, tmp_
     frame = pd.read_parquet(real_folder / "south.parquet")
     frame.iloc[1:].to_parquet(real_folder / "south.parquet")
     (folder / "train-00001.npy").unlink()
-    with pytest.raises(DataError, match=r"made of other real sets than those in .*: south differs"):
+    with pytest.raises(DataError, match=r"made of other real sets than those in .*, which differ in south;"):
         make_corpus(folder, config, real_folder, report=silent)
 
 

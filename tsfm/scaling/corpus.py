@@ -94,6 +94,11 @@ def families() -> list[str]:
     return list(FAMILIES | EXTRAS)
 
 
+def withheld(path: Path) -> list[str]:
+    """Names of the series of a set that stand in an evaluation set too."""
+    return sorted(load_card(path.stem).withheld) if path.stem in names() else []
+
+
 def training_and_held(folder: Path) -> tuple[Sets, Sets]:
     """Series of a folder of parquet files by set: those to train on, and those held out and found in none of them.
 
@@ -105,17 +110,16 @@ def training_and_held(folder: Path) -> tuple[Sets, Sets]:
     if not files:
         raise DataError(f"no parquet file in {str(folder)!r}; name the folder of the pretraining sets")
     for path in files:
-        withheld = load_card(path.stem).withheld if path.stem in names() else ()
+        left_out = withheld(path)
         for series in read_parquet(path):
             values = series.values
             finite = values[np.isfinite(values)]
             teaches = len(finite) >= SHORTEST and finite.std() > 0 and not np.isinf(values).any()
-            if series.series_id in withheld or not teaches:
+            if series.series_id in left_out or not teaches:
                 continue
             digest = hashlib.sha256(f"{path.stem}/{series.series_id}".encode()).digest()
-            (held if digest[0] * 256 + digest[1] < 65536 // HELD_OUT else train).setdefault(path.stem, []).append(
-                values
-            )
+            part = held if digest[0] * 256 + digest[1] < 65536 // HELD_OUT else train
+            part.setdefault(path.stem, []).append(values)
     known = gather(train)
     apart = {name: [one for one in series if look(name, one, known).verdict == "no"] for name, series in held.items()}
     return train, {name: series for name, series in apart.items() if series}
@@ -126,9 +130,7 @@ def make_corpus(
 ) -> "Corpus":
     """Write what is missing of a corpus into `folder`, and open it.
 
-    real   folder of parquet files; None: synthetic windows alone
-
-    Raises `DataError` where the folder holds another corpus, or one that was begun with other real sets.
+    real   folder of parquet files, those that the corpus was begun with; None: synthetic windows alone
     """
     folder.mkdir(parents=True, exist_ok=True)
     told, wanted = folder / "corpus.json", {**asdict(config), "real": real is not None}
@@ -165,18 +167,14 @@ def hold_against(noted: Path, real: Path) -> None:
     """
     found = {}
     for path in sorted(real.glob("*.parquet")):
-        withheld = sorted(load_card(path.stem).withheld) if path.stem in names() else []
-        found[path.stem] = hashlib.sha256(path.read_bytes() + json.dumps(withheld).encode()).hexdigest()
-    if not found:  # what lacks shards says so itself
-        return
-    if not noted.exists():
+        found[path.stem] = hashlib.sha256(path.read_bytes() + json.dumps(withheld(path)).encode()).hexdigest()
+    if found and not noted.exists():
         write_text(noted, json.dumps(found, indent=1) + "\n")
-        return
-    kept: dict[str, str] = json.loads(noted.read_text())
+    kept: dict[str, str] = json.loads(noted.read_text()) if found else {}  # nothing found: said where it is needed
     if changed := sorted(name for name in {*kept, *found} if kept.get(name) != found.get(name)):
         raise DataError(
-            f"{noted.parent} was made of other real sets than those in {str(real)!r}: {', '.join(changed[:5])} "
-            f"differ{'' if len(changed) > 1 else 's'}; give the old files back, or delete the corpus to make another"
+            f"{noted.parent} was made of other real sets than those in {str(real)!r}, which differ in "
+            f"{', '.join(changed[:5])}; give the old files back, or delete the corpus to make another"
         )
 
 
@@ -187,13 +185,8 @@ def shard_path(folder: Path, number: int) -> Path:
 
 def source_of(config: CorpusConfig, sets: Sets, order: Sequence[str], count: int) -> UniqueWindows:
     """Windows of these real sets, `count` at a time; `order` numbers their names."""
-    shape = WindowConfig(
-        config.patch,
-        (config.context,),
-        (1.0,),
-        tokens=count * config.context // config.patch,
-        real_share=config.real_share,
-    )
+    tokens = count * config.context // config.patch
+    shape = WindowConfig(config.patch, (config.context,), (1.0,), tokens, config.real_share)
     real: RealSeries | None = gather_real(list(sets.values())) if sets else None
     number = [order.index(name) for name in sets for _ in sets[name]]
     return UniqueWindows(shape, real, config.seed, set_of=np.array(number, dtype=np.int64))
@@ -264,8 +257,7 @@ def open_corpus(folder: Path, command: str = "python evaluation/scaling_study.py
     kept = json.loads(told.read_text())
     config = CorpusConfig(**{one.name: kept[one.name] for one in fields(CorpusConfig)})
     paths = [shard_path(folder, number) for number in range(-(-config.windows // config.shard))]
-    lacking = sum(not path.exists() for path in paths)
-    if lacking:
+    if lacking := sum(not path.exists() for path in paths):
         raise DataError(f"{folder} lacks {lacking} of {len(paths)} shards; make the others with: {command}")
     shards = tuple(np.load(path, mmap_mode="r") for path in paths)
     return Corpus(folder, config, tuple(kept["origins"]), np.load(folder / "exam.npy"), shards)
