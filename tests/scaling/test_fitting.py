@@ -204,6 +204,19 @@ def test_the_largest_rows_are_predicted_from_the_others(study):
     assert other.error == pytest.approx(0.5, abs=0.03)
 
 
+def test_sizes_with_their_ends_and_later_milestones_are_fitted_as_other_columns_and_rows(study):
+    frame = pd.DataFrame({**study.inputs, "milestone": study.milestones, "ends": 600 * study.inputs["active"] ** 0.4})
+    whole = frame.assign(active=frame["active"] + frame["ends"])
+    loss = JOINT.predict(study.truth, whole)
+    with_ends, without = (fit(JOINT, columns, loss, resamples=0).parameters["a"] for columns in (whole, frame))
+    assert with_ends == pytest.approx(study.truth["a"], rel=1e-3)
+    assert abs(without - study.truth["a"]) > 0.02
+    later = whole[whole["milestone"] > whole["milestone"].min()]
+    fewer = fit(JOINT, later, loss[later.index], resamples=0)
+    assert fewer.rows == 40
+    assert fewer.parameters == pytest.approx(study.truth, rel=1e-3)
+
+
 def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
     few = {name: column[:5] for name, column in study.inputs.items()}
     wide = study.inputs | {"active": study.inputs["active"][:-1]}

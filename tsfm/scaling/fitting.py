@@ -1,6 +1,12 @@
 """Fit a scaling law: parameters, intervals, predictions, and how wrong it is about the largest rows it has not seen.
 
-    fit(JOINT, frame, frame["loss"], groups=frame["run"])
+    fit(JOINT, frame, frame["loss"], groups=frame["run"], crossed=frame["milestone"])
+
+What else an exponent hangs on is asked with other columns or rows: sizes that count embedding and head, rows without
+the smallest milestone.
+
+    fit(JOINT, frame.assign(active=frame["active"] + frame["ends"]), frame["loss"])
+    later = frame[frame["milestone"] > frame["milestone"].min()]; fit(JOINT, later, later["loss"])
 
 Intervals are quantiles over 200 refits to losses with new noise (`bootstrap.py`), each begun from the full fit.
 """
