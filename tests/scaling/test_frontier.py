@@ -5,6 +5,7 @@ import pytest
 from known_laws import TRUTH
 
 from tsfm.errors import DataError
+from tsfm.scaling.cost import Cost, cost_of
 from tsfm.scaling.fitting import fit
 from tsfm.scaling.frontier import envelope, frontier, isoflop
 from tsfm.scaling.laws import JOINT, power
@@ -33,6 +34,57 @@ def test_the_closed_form_is_the_numeric_minimum(runs):
         assert active * points * 0.7 == pytest.approx(flops)
     assert best.size_exponent + best.data_exponent == pytest.approx(1)
     assert best.size_exponent == pytest.approx(VALUES["b"] / (VALUES["a"] + VALUES["b"]), rel=1e-3)
+
+
+def test_the_search_finds_the_closed_form_where_cost_is_proportional_to_size(runs):
+    noisy = runs["loss"] * np.exp(0.003 * np.random.default_rng(0).normal(size=len(runs["loss"])))
+    found, budgets = fit(JOINT, runs, noisy, resamples=20), np.geomspace(1e11, 1e16, 6)
+    closed, searched = frontier(found, budgets, 0.7), frontier(found, budgets, lambda active: 0.7 * active)
+    for name in ("active", "points", "loss", "size_exponent", "data_exponent"):
+        np.testing.assert_allclose(getattr(searched, name), getattr(closed, name), rtol=1e-5)
+    for name, ends in closed.intervals.items():
+        assert searched.intervals[name] == pytest.approx(ends, rel=1e-5)
+
+
+def test_no_other_size_is_better_at_the_true_cost(runs):
+    cost = Cost(fixed=600.0, root=22.0, each=6 / 32, error=0.0)
+    found = fit(JOINT, runs, runs["loss"], resamples=0)
+    best = frontier(found, [1e11, 1e13], cost)
+    for flops, active, points, loss in zip(best.flops, best.active, best.points, best.loss, strict=True):
+        assert cost(active) * points == pytest.approx(flops)
+        sizes = active * np.geomspace(0.5, 2, 2001)
+        losses = found.predict({"active": sizes, "points": flops / cost(sizes)})
+        assert sizes[losses.argmin()] == pytest.approx(active, rel=1e-2)
+        assert loss == pytest.approx(losses.min(), rel=1e-9)
+
+
+def test_cost_that_grows_more_slowly_than_size_is_spent_on_size(runs):
+    found = fit(JOINT, runs, runs["loss"], resamples=0)
+    constant = frontier(found, np.geomspace(1e10, 1e13, 8), 0.2).size_exponent
+    share = 0.87
+    slow = frontier(found, np.geomspace(1e10, 1e13, 8), lambda active: active**share)
+    a, b = VALUES["a"], VALUES["b"]
+    assert constant == pytest.approx(b / (a + b), rel=1e-3)
+    assert slow.size_exponent == pytest.approx(b / (a + share * b), rel=1e-3)
+    assert slow.data_exponent == pytest.approx(1 - share * slow.size_exponent, rel=1e-6)
+
+
+def test_costs_are_found_again_from_rows():
+    cost = Cost(fixed=600.0, root=22.0, each=0.19, error=0.0)
+    points = np.geomspace(1e6, 1e9, len(SIZES))
+    found = cost_of(SIZES, points, cost(SIZES) * points)
+    np.testing.assert_allclose(found(SIZES), cost(SIZES), rtol=1e-9)
+    assert (found.fixed, found.root, found.each) == pytest.approx((600.0, 22.0, 0.19))
+    assert "within 0.0 %" in str(found)
+
+
+def test_costs_of_the_networks_of_the_study_are_known_within_two_percent():
+    # As `counted` and `flops_a_point` of tsfm/scaling/plan.py say of w24 to w288.
+    active = np.array([11664, 31008, 69504, 164480, 369600, 820800, 1845440, 4150400])
+    flops = np.array([5265, 10380, 20142, 41454, 86346, 179682, 389274, 853422])
+    cost = cost_of(active, np.ones(8), flops)
+    assert cost.error < 0.02
+    assert cost(active)[0] / (6 / 32 * active[0]) > 2
 
 
 @pytest.mark.parametrize("way, slack", [(envelope, 0.06), (isoflop, 0.03)], ids=["envelope", "isoflop"])
@@ -71,5 +123,7 @@ def test_what_has_no_frontier_is_refused_with_the_remedy(runs):
         isoflop(**three)
     law = power("active")
     single = fit(law, runs, law.predict(TRUTH[law], runs), resamples=0)
+    with pytest.raises(DataError, match="costs of 2 sizes tell no curve"):
+        cost_of(SIZES[:2], [1.0, 1.0], [1.0, 2.0])
     with pytest.raises(DataError, match="fit JOINT"):
         frontier(single, [1e14])

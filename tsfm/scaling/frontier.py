@@ -2,13 +2,19 @@
 
     envelope   approach 1: the lowest loss over all runs at each FLOP, and which run has it
     isoflop    approach 2: at each FLOP a parabola of log loss in log size; its lowest point is the best size
-    frontier   approach 3: from a fitted joint law in closed form, with the bootstrap's intervals
+    frontier   approach 3: from a fitted joint law, with the bootstrap's intervals
+
+The third is a closed form where a parameter and a point cost the same at every size. In small networks they do not:
+head, embedding and attention grow more slowly than the parameters of the blocks, and so does what a point costs, so
+more of a budget is best spent on size. `cost_of` (cost.py) finds from rows what a point costs at each size; `frontier`
+then searches for the size of the least loss.
 
 The first two interpolate each run's checkpoints in logs of FLOP and loss, so their FLOP need not meet. They resample
 whole runs, as checkpoints of one share its noise. With some eight sizes they are checks on the third and not its equal:
 the envelope goes in steps from one run to the next, and the least of noisy losses is low.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +29,8 @@ from tsfm.scaling.laws import JOINT, Array, positive
 
 COST = 6.0  # FLOP a parameter and a point, where a point is a token
 BUDGETS = 24
+SIZES = (1.0, 1e18)  # that a best one is looked for between
+STEP = 1.01  # in compute, over which an exponent of a budget is taken
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class Frontier:
     """What is best at each budget: size ~ flops^size_exponent, data ~ flops^data_exponent.
 
     flops, active, points, loss   (C,)
+    exponents                     of the straight line of logs over the budgets, or at one; their sum is 1 only where
+                                  cost is proportional to size
     intervals                     of both exponents, by name, at `level`; NaN where resamples had no frontier
     """
 
@@ -60,26 +70,62 @@ def best_split(values: Array, flops: Array, cost: float) -> tuple[Array, Array, 
     return active, points, E + A / active**a + B / points**b
 
 
-def frontier(fit: Fit, flops: Any, cost: float = COST) -> Frontier:
+def searched_split(values: Array, flops: Array, cost: Callable[[Array], Array]) -> tuple[Array, Array, Array]:
+    """The same where a point costs `cost(active)` FLOP, by golden sections of the log of size."""
+    E, A, B, a, b = (values[:, i, None] for i in range(5))
+
+    def loss(log_size: Array) -> Array:
+        size = np.exp(log_size)
+        found: Array = A / size**a + B / (flops / cost(size)) ** b
+        return found
+
+    golden = (np.sqrt(5) - 1) / 2
+    low, high = (np.full(np.broadcast(a, flops).shape, np.log(end)) for end in SIZES)
+    for _ in range(80):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        lower = loss(left) < loss(right)
+        low, high = np.where(lower, low, left), np.where(lower, right, high)
+    active = np.exp((low + high) / 2)
+    return active, flops / cost(active), E + loss(np.log(active))
+
+
+def frontier(fit: Fit, flops: Any, cost: float | Callable[[Array], Array] = COST) -> Frontier:
     """Approach 3: the split of each budget (C,) that a fitted JOINT law finds best.
 
-    cost   FLOP for a parameter and a point: 6 where a point is a token, 6 / 32 where a token is a patch of 32 points
+    cost   FLOP for a parameter and a point: 6 where a point is a token, 6 / 32 where a token is a patch of 32 points;
+           or what a point costs at each size, such as `cost_of(...)`, which has to rise with size
     """
     if fit.law.names != JOINT.names:
         raise DataError(f"the frontier is that of a joint law, and this fit is of {fit.law.name!r}; fit JOINT")
-    budgets = positive("flops", flops)
-    active, points, loss = (found[0] for found in best_split(fit.law.values(fit.theta)[None], budgets, cost))
-    size, data = split_exponents(fit.law.values(fit.theta)[None])
-    ends = split_exponents(fit.law.values(fit.resamples)) if len(fit.resamples) else (size * np.nan, data * np.nan)
+    budgets, values = positive("flops", flops), fit.law.values(fit.theta)[None]
+
+    def exponents(laws: Array) -> Array:
+        return searched_exponents(laws, budgets, cost) if callable(cost) else split_exponents(laws)
+
+    if callable(cost):
+        approach, split = "least loss of the joint law", searched_split(values, budgets, cost)
+    else:
+        approach, split = "closed form of the joint law", best_split(values, budgets, cost)
+    active, points, loss = (found[0] for found in split)
+    size, data = map(float, exponents(values)[:, 0])
+    ends = exponents(fit.law.values(fit.resamples)) if len(fit.resamples) else np.full((2, 1), np.nan)
     intervals = {name: pair(found, fit.level) for name, found in zip(("size", "data"), ends, strict=True)}
-    found = (budgets, active, points, loss, float(size[0]), float(data[0]))
-    return Frontier("closed form of the joint law", *found, intervals, fit.level)
+    return Frontier(approach, budgets, active, points, loss, size, data, intervals, fit.level)
 
 
-def split_exponents(values: Array) -> tuple[Array, Array]:
-    """Exponents (R,) of the best size and of the best data in compute."""
+def split_exponents(values: Array) -> Array:
+    """Exponents (2, R) of the best size and of the best data in compute."""
     a, b = values[:, 3], values[:, 4]
-    return b / (a + b), a / (a + b)
+    return np.stack([b / (a + b), a / (a + b)])
+
+
+def searched_exponents(values: Array, flops: Array, cost: Callable[[Array], Array]) -> Array:
+    """The same as slopes of straight lines through what is best at budgets (C,), each a little lowered and raised."""
+    around = np.concatenate([flops / STEP, flops * STEP])
+    active, points, _ = searched_split(values, around, cost)
+    x = np.log(around) - np.log(around).mean()
+    slopes: Array = np.stack([np.log(active) @ x, np.log(points) @ x]) / (x @ x)
+    return slopes
 
 
 def pair(values: Array, level: float) -> tuple[float, float]:
