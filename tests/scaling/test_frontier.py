@@ -69,6 +69,17 @@ def test_cost_that_grows_more_slowly_than_size_is_spent_on_size(runs):
     assert slow.data_exponent == pytest.approx(1 - share * slow.size_exponent, rel=1e-6)
 
 
+def test_a_fixed_cost_makes_small_networks_larger_and_their_exponent_smaller(runs):
+    found, budgets = fit(JOINT, runs, runs["loss"], resamples=0), np.geomspace(1e10, 1e13, 8)
+    cost = Cost(fixed=600.0, root=22.0, each=0.2, error=0.0)
+    plain, true = frontier(found, budgets, 0.2), frontier(found, budgets, cost)
+    assert true.active[0] > 1.2 * plain.active[0]
+    assert true.size_exponent < plain.size_exponent - 0.01
+    far = frontier(found, budgets * 1e12, cost)
+    assert far.size_exponent == pytest.approx(plain.size_exponent, abs=1e-3)
+    np.testing.assert_allclose(far.active, frontier(found, budgets * 1e12, 0.2).active, rtol=0.01)
+
+
 def test_costs_are_found_again_from_rows():
     cost = Cost(fixed=600.0, root=22.0, each=0.19, error=0.0)
     points = np.geomspace(1e6, 1e9, len(SIZES))

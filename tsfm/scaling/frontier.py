@@ -5,9 +5,10 @@
     frontier   approach 3: from a fitted joint law, with the bootstrap's intervals
 
 The third is a closed form where a parameter and a point cost the same at every size. In small networks they do not:
-head, embedding and attention grow more slowly than the parameters of the blocks, and so does what a point costs, so
-more of a budget is best spent on size. `cost_of` (cost.py) finds from rows what a point costs at each size; `frontier`
-then searches for the size of the least loss.
+head, embedding and attention grow more slowly than the parameters of the blocks. `cost_of` (cost.py) finds from rows
+what a point costs at each size; `frontier` then searches for the size of the least loss. Where cost is a power c of
+size, the size's exponent is b / (a + c b), the larger the smaller c. But where c itself rises with size, as it does
+here, the smallest budgets are best spent on larger networks than the closed form says, and the exponent falls again.
 
 The first two interpolate each run's checkpoints in logs of FLOP and loss, so their FLOP need not meet. They resample
 whole runs, as checkpoints of one share its noise. With some eight sizes they are checks on the third and not its equal:
