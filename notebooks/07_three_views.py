@@ -21,6 +21,7 @@
 # %% tags=["parameters"]
 QUICK = True  # False looks back four weeks in the picture on the right instead of ten days
 
+# %%
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -132,11 +133,10 @@ with torch.inference_mode():
 layers = [torch.stack(one, 1) for one in zip(*states, strict=True)]  # (2 readings, patches, numbers) each
 # %%
 figure, (alike, apart, legs) = plt.subplots(1, 3, figsize=(15, 3.8), width_ratios=(1, 1, 2), layout="constrained")
-held = torch.cat([one[0] for one in layers], 1)
-moves = torch.nn.functional.normalize(held.diff(dim=0)[7:], dim=1)
+moves = torch.nn.functional.normalize(torch.cat([one[0] for one in layers], 1).diff(dim=0)[7:], dim=1)
 image = alike.imshow(moves @ moves.T, cmap="Blues", vmin=0, extent=(-32, 0, 0, -32))
 figure.colorbar(image, ax=alike, label="cosine of two moves")
-alike.set(title=f"a state of {held.shape[1]:,} numbers", xlabel="days from now", ylabel="days from now")
+alike.set(title=f"a state of {moves.shape[1]:,} numbers", xlabel="days from now", ylabel="days from now")
 for number, one in enumerate(layers, 1):
     apart.plot((one[0] - one[1]).norm(dim=1)[8:] / one[0].norm(dim=1)[8:], label=f"layer {number}")
 apart.set(yscale="log", title="one patch not read", xlabel="patches later", ylabel="distance of states, relative")
