@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -186,7 +187,7 @@ def write(fingerprints: Fingerprints, path: Path) -> Path:
     marks = np.zeros(len(hashes) + (1 << high_bits(len(hashes))), dtype=np.uint8)
     marks[(hashes >> np.uint64(low)).astype(np.int64) + np.arange(len(hashes))] = 1
     lows = (hashes[:, None] >> np.arange(low, dtype=np.uint64)).astype(np.uint8) & 1
-    head = {"format": FORMAT, "window": WINDOW, "stride": STRIDE, "bits": bits, "windows": len(hashes)}
+    head: dict[str, Any] = {"format": FORMAT, "window": WINDOW, "stride": STRIDE, "bits": bits, "windows": len(hashes)}
     tensors = {"high": np.packbits(marks), "low": np.packbits(lows)}
     head |= {"withheld": fingerprints.withheld} if fingerprints.withheld else {}
     save_file(tensors, path, {"fingerprints": json.dumps({**head, "sets": fingerprints.sets})})
