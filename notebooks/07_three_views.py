@@ -19,15 +19,14 @@
 # is a little busier: faint by the hour, bold the median of a day. A peak days ago is a season that is read again.
 
 # %% tags=["parameters"]
-QUICK = True  # False looks back four weeks in the picture on the right instead of ten days
-
-# %%
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import tsfm
 from tsfm.demo import load_demo
+
+QUICK = True  # False looks back four weeks in the picture on the right instead of ten days
 
 flights = load_demo().query("airport == 'JFK'").departures.to_numpy(float)
 past, later = flights[:-48], flights[-48:]

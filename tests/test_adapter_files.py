@@ -122,8 +122,9 @@ def test_bottlenecks_are_not_merged_and_the_message_says_what_to_do_instead(save
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_file_of_a_low_rank_adapter_is_under_a_tenth_of_the_bases(name, tmp_path):
-    base = forecaster_named(name).save(tmp_path / "base")
-    assert size(tuned(opened(base)).save(tmp_path / "made")) < 0.1 * size(base)
+    base = opened(forecaster_named(name).save(tmp_path / "base"))
+    in_float32 = 4 * sum(weight.numel() for weight in base.model.parameters())  # as adapters are; bases may be in int8
+    assert size(tuned(base).save(tmp_path / "made")) < 0.1 * in_float32
 
 
 def test_what_an_adapter_leaves_alone_is_shared_with_the_base_and_with_its_other_adapters(saved):

@@ -113,6 +113,10 @@ class VisualMAE(nn.Module):
         windows = {"contexts": (512, 1024, 2048), "context_shares": (0.35, 0.4, 0.25), "tokens": 1024}
         return {"windows": windows, "matrix_rate": 0.005, "other_rate": 1.5e-3, "weight_decay": 0.05}
 
+    def width_of(self, layer: str) -> int:
+        """Width of what a layer reads and gives, by its name: those that draw are narrower."""
+        return self.config.decoder_width if "decoder_blocks." in layer else self.config.width
+
     def set_precision(self, dtype: torch.dtype) -> None:
         """Choose the type of the large matrix products (float32 or bfloat16)."""
         self.precision = dtype

@@ -151,14 +151,20 @@ def first(
     generator = torch.Generator().manual_seed(seed)
     if config.kind == "bottleneck":
         like = next(model.parameters()).detach().to(device)
-        return {name: first_bottleneck(like, features(model, config), config.width, generator) for name in config.names}
+        return {
+            name: first_bottleneck(like, features(model, config, name), config.width, generator)
+            for name in config.names
+        }
     bases = {name: model.get_parameter(name).detach().to(device) for name in config.names}
     return {name: first_parts(base, config, name, generator) for name, base in bases.items()}
 
 
-def features(model: nn.Module, config: AdapterConfig) -> int:
-    """Width of what bottlenecks read."""
-    return config.features or int(getattr(getattr(model, "config", None), "width", 0))
+def features(model: nn.Module, config: AdapterConfig, name: str) -> int:
+    """Width of what the bottleneck behind a submodule reads: as the model says where its layers differ in width."""
+    if config.features or not hasattr(model, "width_of"):
+        return config.features or int(getattr(getattr(model, "config", None), "width", 0))
+    width: int = model.width_of(name)
+    return width
 
 
 def fitting(wanted: Mapping[str, Mapping[str, Tensor]], tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -198,7 +204,7 @@ def check_submodules(model: nn.Module, config: AdapterConfig) -> None:
         inside = [other for other in config.names if other.startswith(f"{name}.")]
         if inside:
             raise DataError(f"submodule {inside[0]!r} lies inside {name!r}; name one of the two")
-    if features(model, config) < 1:
+    if min(features(model, config, name) for name in config.names) < 1:
         raise DataError("the model's config has no width; pass AdapterConfig(features=...), what the submodules give")
 
 
