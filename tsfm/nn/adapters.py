@@ -14,6 +14,7 @@ every machine makes the same weights. Buffers are no part of an adapter.
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -161,10 +162,10 @@ def first(
 
 def features(model: nn.Module, config: AdapterConfig, name: str) -> int:
     """Width of what the bottleneck behind a submodule reads: as the model says where its layers differ in width."""
-    if config.features or not hasattr(model, "width_of"):
-        return config.features or int(getattr(getattr(model, "config", None), "width", 0))
-    width: int = model.width_of(name)
-    return width
+    if config.features:
+        return config.features
+    width_of: Any = getattr(model, "width_of", lambda layer: getattr(getattr(model, "config", None), "width", 0))
+    return int(width_of(name))
 
 
 def fitting(wanted: Mapping[str, Mapping[str, Tensor]], tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
