@@ -70,6 +70,7 @@ class MoEDecoder(nn.Module):
     sign_symmetric = True
     gains_from_views = True
     added_to_config = frozenset({"copy_gates"})
+    stored_in = "int8"  # its blocks, which forecast as well so
     PARTS = MappingProxyType(
         {
             "head": r"^(head|norm|gates)\.",

@@ -105,6 +105,7 @@ class StateSpace(nn.Module):
     input_dtype = torch.float64
     sign_symmetric = True
     gains_from_views = True
+    stored_in = "int8"  # its blocks, which forecast as well so
     PARTS = MappingProxyType(
         {
             "head": r"^(head|norm|gates)\.",

@@ -44,6 +44,7 @@ class VisualMAE(nn.Module):
     """Masked autoencoder over series drawn as images; see the module's docstring."""
 
     Config = VisualMAEConfig
+    stored_in = "int8"  # its blocks, which forecast as well so
     PARTS = MappingProxyType(
         {
             "head": r"\.decoder_(pred|norm)\b",

@@ -24,7 +24,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets_registry import load_card, names
 from tsfm.data.datasets import read_parquet
 from tsfm.data.fingerprints import gather
 from tsfm.data.synthetic import EXTRAS, FAMILIES, sample
@@ -32,6 +31,7 @@ from tsfm.data.windows import RealSeries, TrainingWindows, WindowConfig, gather_
 from tsfm.errors import DataError
 from tsfm.leaks import look
 from tsfm.training.checkpoint import write_text
+from tsfm.training.runs import withheld
 
 # B windows, L = C + P steps of a window: context and the patch after it, N patches of context, W windows of a shard.
 
@@ -92,11 +92,6 @@ class UniqueWindows(TrainingWindows):
 def families() -> list[str]:
     """Names of the synthetic families in the order of `Samples.family`."""
     return list(FAMILIES | EXTRAS)
-
-
-def withheld(path: Path) -> list[str]:
-    """Names of the series of a set that stand in an evaluation set too."""
-    return sorted(load_card(path.stem).withheld) if path.stem in names() else []
 
 
 def training_and_held(folder: Path) -> tuple[Sets, Sets]:
@@ -167,7 +162,7 @@ def hold_against(noted: Path, real: Path) -> None:
     """
     found = {}
     for path in sorted(real.glob("*.parquet")):
-        found[path.stem] = hashlib.sha256(path.read_bytes() + json.dumps(withheld(path)).encode()).hexdigest()
+        found[path.stem] = hashlib.sha256(path.read_bytes() + json.dumps(sorted(withheld(path))).encode()).hexdigest()
     if found and not noted.exists():
         write_text(noted, json.dumps(found, indent=1) + "\n")
     kept: dict[str, str] = json.loads(noted.read_text()) if found else {}  # nothing found: said where it is needed

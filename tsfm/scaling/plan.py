@@ -32,6 +32,7 @@ from tsfm.data.windows import WindowConfig
 from tsfm.errors import DataError, UnknownName
 from tsfm.models.moe_decoder import MoEDecoder, MoEDecoderConfig
 from tsfm.scaling.corpus import CorpusConfig
+from tsfm.training.runs import active_parameters
 from tsfm.training.trainer import RunConfig
 
 # D width, E experts, K experts a token, N tokens of a window.
@@ -158,9 +159,8 @@ def counted(model: MoEDecoderConfig) -> Counted:
         made = MoEDecoder(model)
     sizes = {name: parameter.numel() for name, parameter in made.named_parameters()}
     total = sum(size for name, size in sizes.items() if name.startswith("blocks."))
-    routed = 3 * model.depth * model.experts * model.expert_width * model.width
-    idle = routed * (model.experts - model.top_k) // model.experts if model.experts else 0
-    return Counted(total - idle, total, sum(sizes.values()) - total)
+    ends = sum(sizes.values()) - total
+    return Counted(active_parameters(made) - ends, total, ends)
 
 
 def flops_a_point(model: MoEDecoderConfig) -> float:
@@ -194,6 +194,11 @@ class Study:
     corpus: CorpusConfig
     groups: tuple[Group, ...]
     reference: str = ""
+
+    @property
+    def reference_plan(self) -> Plan | None:
+        """The run of that name, None where there is none."""
+        return next((plan for plan in self.plans if plan.name == self.reference), None)
 
     @cached_property
     def plans(self) -> list[Plan]:
@@ -243,9 +248,8 @@ def read_study(name: str = "study") -> Study:
             f"study {name!r} lacks or does not know {error}; compare it with tsfm/scaling/quick.toml"
         ) from error
     study = Study(path.stem, corpus, groups, entries.get("reference", ""))
-    runs = [plan.name for plan in study.plans]
-    if study.reference and study.reference not in runs:
-        alike = ", ".join(get_close_matches(study.reference, runs, 4, 0.0))
+    if study.reference and study.reference_plan is None:
+        alike = ", ".join(get_close_matches(study.reference, [plan.name for plan in study.plans], 4, 0.0))
         raise UnknownName(f"study {name!r}: its reference {study.reference!r} is none of its runs; such as {alike}")
     return study
 

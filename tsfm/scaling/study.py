@@ -219,7 +219,7 @@ def insert_reference(study: Study, plans: list[Plan], folder: Path, done: Collec
     Returns its name; "" where no run waits. Rows of it do not help: they come with the checkout, and weights do not.
     """
     waiting = [place for place, plan in enumerate(plans) if asks_reference(plan) and milestones_left(plan, done)]
-    run = next((plan for plan in study.plans if plan.name == study.reference), None)
+    run = study.reference_plan
     if not waiting or run is None or weights_path(folder, run.name, run.milestones[-1]).exists():
         return ""
     if run not in plans[: waiting[0]]:
@@ -268,7 +268,7 @@ def read_kept(path: Path) -> Kept:
 
 def read_reference(study: Study, folder: Path) -> Reference | None:
     """The small model whose losses say which windows are hard, once its run is over."""
-    plan = next((plan for plan in study.plans if plan.name == study.reference), None)
+    plan = study.reference_plan
     path = weights_path(folder, plan.name, plan.milestones[-1]) if plan else None
     return Reference(study.reference, read_kept(path).model) if path and path.exists() else None
 

@@ -17,7 +17,7 @@ from tsfm.errors import DataError
 from tsfm.leaks import carry
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.training.checkpoint import load_state, save_state, write_text
-from tsfm.training.trainer import RunConfig, Trainer, as_json, learns_from_patches, read_config, tokens_of
+from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config, tokens_of
 
 DESCRIPTION = (
     "Small zero-shot forecaster: a causal patch decoder with sparse experts, trained from nothing by this project."
@@ -51,8 +51,13 @@ def real_files(data: tuple[str, ...]) -> list[Path]:
 
 def series_of(path: Path, withhold: bool) -> list[NDArray[np.float64]]:
     """Values of the series of a parquet file, without those that its card withholds."""
-    left_out = load_card(path.stem).withheld if withhold and path.stem in names() else ()
+    left_out = withheld(path) if withhold else ()
     return [series.values for series in read_parquet(path) if series.series_id not in left_out]
+
+
+def withheld(path: Path) -> tuple[str, ...]:
+    """Names of the series of a parquet file that stand in an evaluation set too, as its card says."""
+    return load_card(path.stem).withheld if path.stem in names() else ()
 
 
 def start_branch(source: Path, target: Path, steps: int) -> None:
@@ -106,13 +111,12 @@ def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
 def write_model(model: Any, folder: Path, run: Path) -> Path:
     """Write a model folder that `tsfm.load` reads, and the run's facts.
 
-    The blocks of models whose files were measured to forecast as well in int8 are in int8, other models in bfloat16.
+    Weights are in the type that the model names as `stored_in`, else in bfloat16.
     With it goes a file by which users recognise its training series (tsfm/leaks.py).
     """
     config, (step, seconds) = read_config(run), progress_of(run)
-    is_drawn = config.architecture == "visual-mae"
     card = new_card(model) | {
-        "weights": {"dtype": "int8" if learns_from_patches(type(model)) or is_drawn else "bfloat16"},
+        "weights": {"dtype": getattr(model, "stored_in", "bfloat16")},
         "licence": "Apache-2.0",
         "description": DESCRIPTION if isinstance(model, MoEDecoder) else described(model),
         "training": {
