@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 
 from tsfm.cli.train import options_from
-from tsfm.evaluation.results import ROOT, locked, origin, read_csv, write_csv
+from tsfm.evaluation.results import ROOT, origin, put_rows
 from tsfm.training.fit import fit_table, settings_of
 from tsfm.training.fit_data import Table, read_table
 from tsfm.training.fitted import Fitted
@@ -67,15 +67,6 @@ def row_of(fitted: Fitted, options: str, table: Table) -> dict[str, Any]:
     }
 
 
-def keep(row: dict[str, Any], out: Path) -> None:
-    """Put a row into the file, in place of an older one of the same key."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with locked(out.parent):
-        others = [one for one in read_csv(out) if any(one[name] != str(row[name]) for name in KEY)]
-        columns = list(dict.fromkeys([*row, *(name for one in others for name in one)]))
-        write_csv(out, [{name: one.get(name, "") for name in columns} for one in [*others, row]])
-
-
 def asked_for(asked: argparse.Namespace) -> Iterator[tuple[str, str, int, int | None, int]]:
     """Data, model, horizon, context and seed of every fit."""
     return product(asked.data, asked.models, asked.horizons, asked.contexts or [None], asked.seeds)
@@ -102,7 +93,7 @@ def fitted_row(asked: argparse.Namespace, one: tuple[str, str, int, int | None, 
         report=lambda line: console.print(line, style="dim", markup=False, soft_wrap=True),
     )
     row = row_of(fitted, " ".join(named), table)
-    keep(row, asked.out)
+    put_rows(asked.out, [row], KEY)
     state.unlink()
     return row
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tsfm.evaluation.results import read_csv, write_csv
+from tsfm.evaluation.results import put_rows, read_csv
 
 BROKEN = 3  # exit status of a worker whose device no longer answers
 LONGEST = 150.0  # seconds a job may take, compilation included
@@ -30,12 +30,8 @@ CODE = ("tsfm/kernels/*.py", "tsfm/nn/*.py", "tsfm/models/*.py", "evaluation/gpu
 
 
 def add_rows(folder: Path, table: str, job: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put a job's rows in place of what stood there of it; columns are those of all rows, in the order they came."""
-    path = folder / f"{table}.csv"
-    kept = [row for row in read_csv(path) if row["job"] != job]
-    every: list[dict[str, Any]] = [*kept, *({"job": job, "error": "", **row} for row in rows)]
-    columns = dict.fromkeys(name for row in every for name in row)
-    write_csv(path, [{name: row.get(name, "") for name in columns} for row in every])
+    """Put a job's rows in place of what stood there of it; columns are those of all rows."""
+    put_rows(folder / f"{table}.csv", [{"job": job, "error": "", **row} for row in rows], ["job"])
 
 
 def done(folder: Path, table: str, code: str) -> set[str]:

@@ -32,7 +32,7 @@ from tsfm.data.datasets import data_hash, load_card, load_series
 from tsfm.demo import load_demo
 from tsfm.evaluation.metrics import geometric_mean, quantile_loss, seasonal_error
 from tsfm.evaluation.protocol import season_for
-from tsfm.evaluation.results import ROOT, origin, read_csv, write_csv
+from tsfm.evaluation.results import ROOT, origin, put_rows
 from tsfm.imputed import Imputed
 from tsfm.imputing import DEFAULT_FILLER
 from tsfm.options import DECILES
@@ -177,9 +177,7 @@ def main() -> int:
     for name in options.sets:
         for gap in options.gaps:
             found += [{**row, **made_by} for row in rows_of(name, gap, options.model, options)]
-    others = [row for row in read_csv(options.out) if row["set"] not in options.sets] if options.out.exists() else []
-    columns = list(dict.fromkeys(key for row in [*found, *others] for key in row))
-    write_csv(options.out, [{key: row.get(key, "") for key in columns} for row in [*others, *found]])
+    put_rows(options.out, found, ["set"])
     for line in summary(found):
         Console().print(line, soft_wrap=True)
     return 0

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from tsfm.data.datasets import data_hash, load_dataset
 from tsfm.evaluation.metrics import quantile_loss, seasonal_error
-from tsfm.evaluation.results import ROOT, origin, read_csv, write_csv
+from tsfm.evaluation.results import ROOT, origin, put_rows
 from tsfm.finetuning.multivariate import MultivariateForecaster
 from tsfm.finetuning.multivariate_fit import alone, block_of
 from tsfm.finetuning.multivariate_learning import Block, Settings
@@ -101,14 +101,11 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: list[dict[str, Any]] = []
-    others = [row for row in read_csv(options.out) if row["set"] not in options.sets]
     made_by = origin()
     for name in options.sets:
         for horizon in HORIZONS:
             found += rows_of(name, horizon, options)
-            everything = [*others, *({**row, **made_by} for row in found)]
-            columns = list(dict.fromkeys(key for row in sorted(everything, key=len, reverse=True) for key in row))
-            write_csv(options.out, [{key: row.get(key, "") for key in columns} for row in everything])
+            put_rows(options.out, [{**row, **made_by} for row in found], ["set"])
     table = pd.DataFrame(found)
     single = table[table.adapter == "none"].set_index(["set", "horizon"])
     for (adapter, variant), part in table[table.adapter != "none"].groupby(["adapter", "variant"]):

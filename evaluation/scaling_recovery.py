@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tsfm.evaluation.results import ROOT, locked, origin, read_csv, write_csv
+from tsfm.evaluation.results import ROOT, origin, put_rows, read_csv
 from tsfm.scaling.fitting import fit
 from tsfm.scaling.laws import JOINT, Law
 from tsfm.scaling.simulate import SINGLE, simulate
@@ -77,15 +77,6 @@ def row_of(kind: Kind, seed: int, made_by: dict[str, str]) -> dict[str, Any]:
     return row | {"seconds": time.perf_counter() - begun, **made_by}
 
 
-def keep(rows: list[dict[str, Any]], out: Path) -> None:
-    """Put rows into the file, in place of older ones of the same kind and study."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    new = {(key_of(row), int(row["study"])) for row in rows}
-    with locked(out.parent):
-        others = [one for one in read_csv(out) if (key_of(one), int(one["study"])) not in new]
-        write_csv(out, sorted([*others, *rows], key=lambda row: (key_of(row), int(row["study"]))))
-
-
 def summary(kind: Kind, rows: list[dict[str, str]]) -> list[str]:
     """A line a parameter: how often its interval holds the truth, how wide it is, how far off the estimate."""
     lines = []
@@ -122,7 +113,8 @@ def main() -> int:
     for kind, count in kinds.items():
         left = [seed for seed in range(count) if (kind.key, seed) not in there]
         for first in range(0, len(left), 10):
-            keep([row_of(kind, seed, made_by) for seed in left[first : first + 10]], asked.out)
+            rows = [row_of(kind, seed, made_by) for seed in left[first : first + 10]]
+            put_rows(asked.out, rows, ["law", "milestone", "crossed", "study"])
             print(f"{kind}: {min(first + 10, len(left))} of {len(left)} studies", flush=True)
     rows = read_csv(asked.out)
     for kind in kinds:

@@ -32,12 +32,13 @@ from rich.console import Console
 from tsfm.errors import TsfmError
 from tsfm.evaluation.measuring import Window, evenly_spaced, usable_windows
 from tsfm.evaluation.protocol import seasonal_naive
-from tsfm.evaluation.results import ROOT, check_folder, locked, origin, read_csv, write_csv
+from tsfm.evaluation.results import ROOT, check_folder, origin, put_rows, read_csv, write_csv
 from tsfm.evaluation.tasks import Task, load_suite
 from tsfm.scaling.corpus import Corpus, CorpusConfig, cache_folder, make_corpus, open_corpus
 from tsfm.scaling.learner import Learner
 from tsfm.scaling.measure import Exam, longest_horizon, read_exams, write_exams
 from tsfm.scaling.plan import Plan, Study, counted, read_study
+from tsfm.scaling.results import KEYS
 from tsfm.scaling.study import measure_again, run_study
 
 # n windows, C context steps, H horizon.
@@ -152,20 +153,10 @@ def plan_study(study: Study, out: Path, groups: Sequence[str], eager: bool) -> N
 
 def keep(row: dict[str, Any], out: Path) -> None:
     """Put a row into runs.csv, and its tasks into tasks.csv, in place of older ones of the same run and milestone."""
-    out.mkdir(parents=True, exist_ok=True)
     tasks = {"run": row["run"], "milestone": row["milestone"], **row.pop("tasks")}
     made = {**row, "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"), **origin()}
-    with locked(out):
-        replace_row(out / "runs.csv", made)
-        replace_row(out / "tasks.csv", tasks)
-
-
-def replace_row(path: Path, row: dict[str, Any]) -> None:
-    """Write a row in place of the one of its run and milestone, or after all others."""
-    rows: dict[Any, dict[str, Any]] = {(one["run"], one["milestone"]): one for one in read_csv(path)}
-    rows[row["run"], str(row["milestone"])] = row
-    columns = list(dict.fromkeys(name for one in [row, *rows.values()] for name in one))
-    write_csv(path, [{name: one.get(name, "") for name in columns} for one in rows.values()])
+    put_rows(out / "runs.csv", [made], KEYS)
+    put_rows(out / "tasks.csv", [tasks], KEYS)
 
 
 def corpus_of(study: Study, asked: str) -> Corpus:
@@ -203,9 +194,8 @@ def measure_all(study: Study, corpus: Corpus, out: Path) -> None:
         tasks = {"run": name, "milestone": milestone, **losses.pop("tasks")}
         by = {"measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"), "measured_commit": origin()["commit"]}
         console.print(f"{name} {milestone / 1e6:.1f}M: {told(rows[0])}  now  {told(losses)}", soft_wrap=True)
-        with locked(out):
-            replace_row(out / "runs.csv", {**rows[0], **losses, **by})
-            replace_row(out / "tasks.csv", tasks)
+        put_rows(out / "runs.csv", [{**rows[0], **losses, **by}], KEYS)
+        put_rows(out / "tasks.csv", [tasks], KEYS)
 
 
 def show_rows(study: Study, out: Path, groups: Sequence[str]) -> None:

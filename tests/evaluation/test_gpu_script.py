@@ -23,8 +23,8 @@ def test_a_job_that_failed_is_kept_as_a_row_and_tried_again(script: Load, tmp_pa
     gpu.add_rows(tmp_path, "scan", "long", [{"us": 3.0, "failed": "", "code": "a"}])
     assert gpu.done(tmp_path, "scan", "a") == {"short", "long"}
     assert [(row["job"], row["us"], row["error"]) for row in read_csv(tmp_path / "scan.csv")] == [
-        ("short", "2", ""),
         ("long", "3", ""),
+        ("short", "2", ""),
     ]
 
 

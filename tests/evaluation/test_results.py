@@ -93,3 +93,23 @@ def test_a_locked_folder_lets_one_in_at_a_time(tmp_path: Path) -> None:
             other.wait(4)
     assert other.communicate(timeout=60)[0] == b"in\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_are_put_in_place_of_those_of_the_same_key(tmp_path: Path):
+    path = tmp_path / "made" / "rows.csv"
+    results.put_rows(
+        path, [{"name": "a", "at": 0.5, "loss": 3.0}, {"name": "b", "at": 0.5, "loss": 4.0}], ["name", "at"]
+    )
+    results.put_rows(path, [{"name": "c", "at": 1, "more": 7}, {"name": "a", "at": 0.5, "loss": 1.0}], ["name", "at"])
+    assert [(row["name"], row["loss"], row["more"]) for row in results.read_csv(path)] == [
+        ("a", "1", ""),
+        ("b", "4", ""),
+        ("c", "", "7"),
+    ]
+
+
+def test_all_rows_of_a_key_make_way_for_new_ones(tmp_path: Path):
+    path = tmp_path / "rows.csv"
+    results.put_rows(path, [{"set": "x", "gap": 1}, {"set": "x", "gap": 8}, {"set": "y", "gap": 1}], ["set"])
+    results.put_rows(path, [{"set": "x", "gap": 48}], ["set"])
+    assert results.read_csv(path) == [{"set": "x", "gap": "48"}, {"set": "y", "gap": "1"}]

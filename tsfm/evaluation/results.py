@@ -155,6 +155,27 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def put_rows(path: str | Path, rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> None:
+    """Write rows in place of those in a file that agree with one of them in all columns of a key, the others after all.
+
+    Several processes may do so to one file. Cells without a value are empty; columns are those of all rows.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def alike(found: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+        parts: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+        for row in found:
+            parts.setdefault(tuple(str(_cell(row[name])) for name in key), []).append(row)
+        return parts
+
+    with locked(path.parent):
+        old = read_csv(path)
+        every = [row for part in {**alike(old), **alike(rows)}.values() for row in part]
+        columns = dict.fromkeys(name for row in [*rows, *old] for name in row)
+        write_csv(path, [{name: row.get(name, "") for name in columns} for row in every])
+
+
 def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from tsfm.errors import DataError
 from tsfm.scaling.fitting import Fit, fit
 from tsfm.scaling.laws import Law
+from tsfm.scaling.results import KEYS
 
 # n rows of a study.
-
-KEYS = ["run", "milestone"]
 
 
 @dataclass(frozen=True)

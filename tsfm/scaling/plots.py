@@ -1,0 +1,134 @@
+"""Pictures of scaling on log axes: losses of runs, fitted laws with their intervals, exponents side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tsfm.plotting import FORECAST, HISTORY, QUIET, ForecastFigure
+from tsfm.scaling.fitting import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+WORDS = {"active": "active parameters", "points": "points read", "flops": "FLOP of training", "total": "parameters"}
+DARKEST, LIGHTEST = 0.0, 0.86  # of the colour map: its yellow is not seen on white
+SMOOTH = 60  # points of a drawn law
+
+
+def short(number: float) -> str:
+    """A number in three digits at most: 11664 is 12k."""
+    for unit, letter in UNITS:
+        if abs(number) >= 0.9995 * unit:
+            scaled = number / unit
+            return f"{scaled:.2g}{letter}" if scaled < 99.5 else f"{scaled:.0f}{letter}"
+    return f"{number:.3g}"
+
+
+def panels(count: int = 1, width: float = 4.6, height: float = 3.7, **options: Any) -> tuple["Figure", list["Axes"]]:
+    """A figure that a notebook shows by itself, with so many panels in a row; options of `Figure.subplots`."""
+    figure = ForecastFigure(figsize=(width * count, height), layout="constrained", dpi=110)
+    return figure, list(figure.subplots(1, count, squeeze=False, **options).ravel())
+
+
+def log_axes(axis: "Axes", along: str, loss: str = "loss", title: str = "") -> None:
+    """Both axes in logs: few plain numbers at the left, three digits and a unit below."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda at, _: short(at)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:.3g}"))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel(WORDS.get(along, along), fontsize=9, color=HISTORY)
+    axis.set_ylabel(loss, fontsize=9, color=HISTORY)
+    axis.set_title(title, loc="left", fontsize=10, color=HISTORY)
+    bare(axis)
+
+
+def bare(axis: "Axes") -> None:
+    """Take away frames, and make ticks quiet."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(QUIET)
+    axis.tick_params(which="both", colors=QUIET, labelcolor=HISTORY, labelsize=8.5, length=3)
+    axis.grid(axis="y", color="#e9e9e9", lw=0.7)
+    axis.set_axisbelow(True)
+
+
+def shades(values: Sequence[float]) -> dict[float, Any]:
+    """A colour for each value, from dark to light in the order of their logs."""
+    from matplotlib import colormaps
+
+    logs = np.log(sorted(set(map(float, values))))
+    span = (logs - logs[0]) / max(logs[-1] - logs[0], 1e-9)
+    colours = colormaps["viridis"](DARKEST + (LIGHTEST - DARKEST) * span)
+    return dict(zip(sorted(set(map(float, values))), map(tuple, colours), strict=True))
+
+
+def draw_rows(
+    axis: "Axes", rows: pd.DataFrame, along: str, loss: str, by: str, fit: Fit | None = None, beyond: float = 1.0
+) -> None:
+    """Dots of rows, joined by straight lines or by a fitted law, one colour for each value of `by`.
+
+    along, by   columns: "active", "points" or "flops"
+    fit         of a law of `active` and `points` (or of one of them)
+    beyond      how many times farther than the largest row the law is drawn, dashed
+    """
+    colours = shades(list(rows[by]))
+    for value, own in rows.sort_values(along).groupby(by):
+        colour = colours[float(value)]  # type: ignore[arg-type]
+        axis.plot(own[along], own[loss], "o", ms=4.2, mew=0, color=colour, label=short(float(value)), zorder=3)  # type: ignore[arg-type]
+        if fit is None:
+            axis.plot(own[along], own[loss], lw=1, color=colour, alpha=0.7)
+            continue
+        low, high = own[along].min(), own[along].max()
+        for start, end, dash in ((low, high, "-"), (high, high * beyond, "--")):
+            at = np.geomspace(start, end, SMOOTH)
+            axis.plot(at, fit.predict({along: at, by: np.full(SMOOTH, value)}), dash, lw=1.1, color=colour)
+    axis.legend(
+        title=WORDS.get(by, by),
+        fontsize=7.5,
+        title_fontsize=7.5,
+        frameon=False,
+        labelcolor=HISTORY,
+        handletextpad=0.1,
+        labelspacing=0.25,
+    )
+
+
+def draw_law(
+    axis: "Axes", fit: Fit, along: str, at: Any, colour: str = FORECAST, label: str = "", **fixed: float
+) -> None:
+    """A fitted law and its interval over values (m,) of one column, others fixed."""
+    at = np.asarray(at, dtype=np.float64)
+    inputs = {along: at} | {name: np.full(len(at), value) for name, value in fixed.items()}
+    low, high = fit.interval(inputs)
+    axis.fill_between(at, low, high, color=colour, alpha=0.16, lw=0)
+    axis.plot(at, fit.predict(inputs), color=colour, lw=1.5, label=label or None)
+
+
+def draw_exponents(
+    axis: "Axes", ours: Mapping[str, tuple[float, float, float]], theirs: Mapping[str, float] | None = None
+) -> None:
+    """One line an exponent: its value and both ends of its interval, and beside it what somebody else found.
+
+    ours    name to (value, low, high), from the top down
+    theirs  name to value, drawn as a small mark
+    """
+    places = range(len(ours))
+    for place, (value, low, high) in zip(places, ours.values(), strict=True):
+        axis.plot([low, high], [place, place], color=FORECAST, lw=3, alpha=0.35, solid_capstyle="butt")
+        axis.plot(value, place, "o", ms=5, color=FORECAST)
+    for place, name in zip(places, ours, strict=True):
+        if theirs and name in theirs:
+            axis.plot(theirs[name], place, "|", ms=13, mew=2.2, color="#D55E00")
+    axis.set_yticks(places, list(ours), fontsize=8.5)
+    axis.set_ylim(len(ours) - 0.5, -0.5)
+    bare(axis)
+    axis.grid(axis="y", lw=0)
+    axis.grid(axis="x", color="#e9e9e9", lw=0.7)
