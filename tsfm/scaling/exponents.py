@@ -52,14 +52,15 @@ def rows_along(rows: pd.DataFrame, variable: str, loss: str) -> pd.DataFrame:
     """The rows of a study that tell how the loss falls with one variable."""
     if variable == "active":
         sizes = rows.groupby("milestone")["run"].nunique()
-        shared = sizes.index[sizes == rows["run"].nunique()]
-        return rows[rows["milestone"] == shared.max()].sort_values(variable)
-    if variable == "points":
+        chosen = rows["milestone"] == sizes.index[sizes == rows["run"].nunique()].max()
+    elif variable == "points":
         farthest = rows[rows["milestone"] == rows["milestone"].max()]
-        longest = farthest.loc[farthest["active"].idxmax(), "run"]
-        return rows[rows["run"] == longest].sort_values(variable)
-    dear = rows.sort_values([variable, loss])
-    return dear[dear[loss] < dear[loss].cummin().shift(fill_value=np.inf)]
+        chosen = rows["run"] == farthest.loc[farthest["active"].idxmax(), "run"]
+    else:
+        least = rows.sort_values([variable, loss])[loss].cummin().shift(fill_value=np.inf)
+        chosen = rows[loss] < least.reindex(rows.index)
+    along: pd.DataFrame = rows.loc[chosen].sort_values(variable)
+    return along
 
 
 def fit_joint(rows: pd.DataFrame, loss: str, **options: Any) -> Fit:

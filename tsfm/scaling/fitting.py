@@ -11,7 +11,6 @@ the smallest milestone.
 Intervals are quantiles over 200 refits to losses with new noise (`bootstrap.py`), each begun from the full fit.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from tsfm.errors import DataError
 from tsfm.scaling.bootstrap import resampled
 from tsfm.scaling.descent import minimum, polish, problem_of
-from tsfm.scaling.laws import Array, Law, positive
+from tsfm.scaling.laws import Array, Columns, Law, positive
 
 # R resamples, n rows, P parameters.
 
@@ -65,16 +64,16 @@ class Fit:
         """Root mean square of the residuals, about the relative error of a prediction inside the data."""
         return float(np.sqrt(np.mean(self.residuals**2)))
 
-    def predict(self, inputs: Mapping[str, Any]) -> Array:
+    def predict(self, inputs: Columns) -> Array:
         """The loss (m,) at columns (m,)."""
         found: Array = self._at(self.theta[None], inputs)[0]
         return found
 
-    def interval(self, inputs: Mapping[str, Any], level: float | None = None) -> tuple[Array, Array]:
+    def interval(self, inputs: Columns, level: float | None = None) -> tuple[Array, Array]:
         """Both ends (m,) of the law's interval at columns (m,): of the loss without the noise of a single run."""
         return between(self._at(self.resamples, inputs), self.level if level is None else level)
 
-    def _at(self, theta: Array, inputs: Mapping[str, Any]) -> Array:
+    def _at(self, theta: Array, inputs: Columns) -> Array:
         logs = [np.log(driver) for driver in self.law.read(inputs).values()]
         found: Array = np.exp(self.law.evaluate(theta, logs, slopes=False)[0])
         return found
@@ -122,7 +121,7 @@ def between(values: Array, level: float) -> tuple[Array, Array]:
 
 def fit(
     law: Law,
-    inputs: Mapping[str, Any],
+    inputs: Columns,
     loss: Any,
     *,
     groups: Any = None,
@@ -194,7 +193,7 @@ def labels_of(groups: Any, rows: int) -> NDArray[np.intp]:
 
 def leave_largest_out(
     law: Law,
-    inputs: Mapping[str, Any],
+    inputs: Columns,
     loss: Any,
     by: str,
     share: float = 0.25,

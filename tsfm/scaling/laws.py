@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tsfm.errors import DataError
@@ -31,6 +32,7 @@ from tsfm.errors import DataError
 # R resamples, n rows, P parameters: E and shapes that may be negative as they are, all others as logs.
 
 Array = NDArray[np.float64]
+Columns = Mapping[str, Any] | pd.DataFrame  # by name, (n,) each
 Term = tuple[Array, dict[int, Array]]  # log of a term without its coefficient (R, n), its derivative by each shape
 
 
@@ -107,12 +109,14 @@ class Law:
             scaled[..., 0] *= np.exp(log_scale)
         return scaled
 
-    def read(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    def read(self, inputs: Columns) -> dict[str, Array]:
         """The drivers (n,) from columns, all finite and positive; raise `DataError` where one is not."""
         columns: dict[str, Array] = {}
         for name in self.columns:
             if name not in inputs:
-                raise DataError(f"the law {self.name!r} needs the column {name!r}; there are {', '.join(inputs)}")
+                raise DataError(
+                    f"the law {self.name!r} needs the column {name!r}; there are {', '.join(map(str, inputs))}"
+                )
             columns[name] = positive(name, inputs[name])
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) > 1:
@@ -139,7 +143,7 @@ class Law:
                 derivatives[:, :, count + s] += share * slope * inner
         return np.log(loss), derivatives
 
-    def predict(self, values: Mapping[str, float], inputs: Mapping[str, Any]) -> Array:
+    def predict(self, values: Mapping[str, float], inputs: Columns) -> Array:
         """The loss (n,) of parameters by name at columns."""
         logs = [np.log(driver) for driver in self.read(inputs).values()]
         found: Array = np.exp(self.evaluate(self.theta(values)[None], logs, slopes=False)[0][0])
