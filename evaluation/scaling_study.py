@@ -38,13 +38,13 @@ from tsfm.scaling.corpus import Corpus, CorpusConfig, cache_folder, make_corpus,
 from tsfm.scaling.learner import Learner
 from tsfm.scaling.measure import Exam, longest_horizon, read_exams, write_exams
 from tsfm.scaling.plan import Plan, Study, counted, read_study
-from tsfm.scaling.results import KEYS
+from tsfm.scaling.results import KEYS, SUITE
 from tsfm.scaling.study import measure_again, run_study
 
 # n windows, C context steps, H horizon.
 
 OUT = ROOT / "evaluation" / "results" / "scaling"
-SUITE, WINDOWS = "zero_shot", 20  # validation windows of a task
+WINDOWS = 20  # validation windows of a task
 TIMED_TOKENS, TIMED_STEPS = 24_576, 12  # at most, after two steps that compile
 MEASURING = 8.0  # seconds that measuring a checkpoint takes, roughly
 TIME_KEY = ("size", "experts", "top_k", "batch", "compiled")

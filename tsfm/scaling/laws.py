@@ -216,7 +216,8 @@ def power(variable: str, offset: bool = True) -> Law:
     """E + A / x^a of one column; without E the straight line in logs that Yao et al. 2025 fit."""
     coefficients, start = (("E", "A"), "{E} + ") if offset else (("A",), "")
     formula = f"loss = {start}{{A}} / {variable}^{{a}}"
-    return Law(f"power of {variable}", (variable,), coefficients, (Shape("a", EXPONENTS),), power_terms, formula)
+    shape = Shape("a", EXPONENTS, low=0.01 if offset else 0.001)  # without E, exponents of 0.02 are usual
+    return Law(f"power of {variable}", (variable,), coefficients, (shape,), power_terms, formula)
 
 
 def broken(variable: str, offset: bool = False) -> Law:

@@ -9,6 +9,7 @@ from tsfm.errors import DataError
 from tsfm.scaling.plan import Study, read_study
 
 KEYS = ["run", "milestone"]
+SUITE = "zero_shot"  # whose validation windows the losses out of distribution are of
 
 
 def read_rows(folder: str | PathLike[str], study: str | Study = "study") -> pd.DataFrame:
@@ -31,6 +32,13 @@ def read_rows(folder: str | PathLike[str], study: str | Study = "study") -> pd.D
         .drop(columns="place")
         .reset_index(drop=True)
     )
+
+
+def grid(rows: pd.DataFrame, kind: str = "decoder", experts: int = 0, top_k: int = 0) -> pd.DataFrame:
+    """The rows of the sweep over sizes and points: all data, seed 0, the rate of the size (columns: see `Plan`)."""
+    alike = {"kind": kind, "experts": experts, "top_k": top_k, "pool": 0, "keep": "all", "batch": 2048, "seed": 0}
+    chosen = (rows[list(alike)] == pd.Series(alike)).all(axis=1) & ~rows["shuffled"].astype(bool)
+    return rows.loc[chosen].reset_index(drop=True)
 
 
 def read_tasks(folder: str | PathLike[str]) -> pd.DataFrame:
