@@ -273,7 +273,7 @@ SPARSE = Law(
         *(Shape(name, (0.0,), -2, 2, signed=True) for name in ("g", "z")),
     ),
     sparse_terms,
-    "loss = {E} + {A} r^-{d} / active^({a} + {g} ln r) + {B} r^-{w} / points^({b} + {z} ln r), r = total / active",
+    "loss = {E} + {A} / r^{d} / active^({a} + {g} ln r) + {B} / r^{w} / points^({b} + {z} ln r), r = total / active",
     lambda given: {
         "active": given["active"],
         "points": given["points"],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+OTHERS = "#D55E00"
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 WORDS = {"active": "active parameters", "points": "points read", "flops": "FLOP of training", "total": "parameters"}
 DARKEST, LIGHTEST = 0.0, 0.86  # of the colour map: its yellow is not seen on white
@@ -35,24 +36,31 @@ def panels(count: int = 1, width: float = 4.6, height: float = 3.7, **options: A
 
 
 def log_axes(axis: "Axes", along: str, loss: str = "loss", title: str = "") -> None:
-    """Both axes in logs: few plain numbers at the left, three digits and a unit below."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+    """Both axes in logs, with few numbers; called after what is drawn, as ticks depend on what the axes span.
+
+    along, loss   labels, or columns that have one: "active", "points", "flops", "total"
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda at, _: short(at)))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:.3g}"))
-    axis.yaxis.set_minor_locator(NullLocator())
+    for line, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+        decades = np.log10(high / low)
+        if decades < 0.5:
+            line.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        else:
+            line.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)))
+        line.set_minor_locator(NullLocator())
+        line.set_minor_formatter(NullFormatter())
+        line.set_major_formatter(FuncFormatter(lambda at, _: short(at)))
+    bare(axis, along, loss, title)
+
+
+def bare(axis: "Axes", along: str = "", value: str = "", title: str = "") -> None:
+    """Take away frames, make ticks quiet, and write labels."""
     axis.set_xlabel(WORDS.get(along, along), fontsize=9, color=HISTORY)
-    axis.set_ylabel(loss, fontsize=9, color=HISTORY)
+    axis.set_ylabel(WORDS.get(value, value), fontsize=9, color=HISTORY)
     axis.set_title(title, loc="left", fontsize=10, color=HISTORY)
-    bare(axis)
-
-
-def bare(axis: "Axes") -> None:
-    """Take away frames, and make ticks quiet."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(QUIET)
     axis.tick_params(which="both", colors=QUIET, labelcolor=HISTORY, labelsize=8.5, length=3)
@@ -113,7 +121,10 @@ def draw_law(
 
 
 def draw_exponents(
-    axis: "Axes", ours: Mapping[str, tuple[float, float, float]], theirs: Mapping[str, float] | None = None
+    axis: "Axes",
+    ours: Mapping[str, tuple[float, float, float]],
+    theirs: Mapping[str, float] | None = None,
+    title: str = "",
 ) -> None:
     """One line an exponent: its value and both ends of its interval, and beside it what somebody else found.
 
@@ -126,9 +137,9 @@ def draw_exponents(
         axis.plot(value, place, "o", ms=5, color=FORECAST)
     for place, name in zip(places, ours, strict=True):
         if theirs and name in theirs:
-            axis.plot(theirs[name], place, "|", ms=13, mew=2.2, color="#D55E00")
+            axis.plot(theirs[name], place, "|", ms=13, mew=2.2, color=OTHERS)
     axis.set_yticks(places, list(ours), fontsize=8.5)
     axis.set_ylim(len(ours) - 0.5, -0.5)
-    bare(axis)
+    bare(axis, title=title)
     axis.grid(axis="y", lw=0)
     axis.grid(axis="x", color="#e9e9e9", lw=0.7)
