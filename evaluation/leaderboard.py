@@ -4,6 +4,7 @@
     python evaluation/leaderboard.py --by domain                                 CRPS skill domain by domain
     python evaluation/leaderboard.py --run --models moe-decoder-tiny             measure what is missing first
     python evaluation/leaderboard.py --against moe-decoder-tiny                  one model against every other
+    python evaluation/leaderboard.py --gaps moe-decoder-tiny                     where it falls behind small models
     python evaluation/leaderboard.py --submit gift-eval --model moe-decoder-tiny --out submission
 
 Reads evaluation/results/<suite>_*.csv and evaluation/published/*.csv. How standings are made: evaluation/standings.py.
@@ -20,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation import page, rows, submission
+from evaluation.gaps import SMALL, gaps
 from evaluation.rows import Suite
-from evaluation.standings import Comparison, Standing, compare, duels, slices, standings
+from evaluation.standings import METRICS, Comparison, Standing, compare, duels, slices, standings
 from tsfm.errors import DataError, TsfmError
 
 
@@ -65,6 +67,17 @@ def duels_table(found: Comparison, name: str) -> Table:
     return table
 
 
+def gaps_table(found: Comparison, name: str, metric: str) -> Table:
+    """Errors of a model over those of the best small published one, part by part, the widest gaps first."""
+    heading = (
+        f"{metric.upper()} of {name} over that of the best published model of at most {page.size(SMALL)} parameters"
+    )
+    table = _table(heading, ["By", "Part", "Configurations", "Ratio", "Best there"])
+    for gap in gaps(found, name, metric):
+        table.add_row(gap.by, gap.part, str(gap.tasks), f"{gap.ratio:.3f}", gap.rival)
+    return table
+
+
 def show(suite: Suite, options: argparse.Namespace, console: Console) -> None:
     """Print what was asked for, and what the numbers do not say."""
     found = compare(suite, complete=0.0 if options.models else 0.9)
@@ -78,6 +91,8 @@ def show(suite: Suite, options: argparse.Namespace, console: Console) -> None:
         console.print(slices_table(found, options.by))
     if options.against:
         console.print(duels_table(found, options.against))
+    for metric in METRICS if options.gaps else ():
+        console.print(gaps_table(found, options.gaps, metric))
     for sentence in page.named(found):
         console.print(sentence, soft_wrap=True, markup=False)
     for model in suite.models:
@@ -109,7 +124,7 @@ def _with_ends(value: float, low: float, high: float) -> str:
 def _table(title: str, heads: Sequence[str]) -> Table:
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), title_justify="left")
     for place, head in enumerate(heads):
-        left = place == 0 or head in ("Source", "Licence", "Leak")
+        left = place == 0 or head in ("Source", "Licence", "Leak", "Part", "Best there")
         table.add_column(head, justify="left" if left else "right", no_wrap=True)
     return table
 
@@ -124,6 +139,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--run", action="store_true", help="measure --models first (default: moe-decoder-tiny)")
     parser.add_argument("--by", choices=("domain", "frequency", "term", "group"), help="CRPS skill in parts, too")
     parser.add_argument("--against", metavar="MODEL", help="this model against every other, too")
+    parser.add_argument("--gaps", metavar="MODEL", help="where this model falls behind small published ones, too")
     parser.add_argument("--results", type=Path, default=rows.RESULTS, help="folder of our rows")
     parser.add_argument("--page", type=Path, default=rows.HERE / "leaderboard.html", help="HTML file to write")
     parser.add_argument("--no-page", action="store_true", help="print only")
