@@ -79,15 +79,23 @@ def shades(values: Sequence[float]) -> dict[float, Any]:
 
 
 def draw_rows(
-    axis: "Axes", rows: pd.DataFrame, along: str, loss: str, by: str, fit: Fit | None = None, beyond: float = 1.0
+    axis: "Axes",
+    rows: pd.DataFrame,
+    along: str,
+    loss: str,
+    by: str,
+    fit: Fit | None = None,
+    beyond: float = 1.0,
+    colours: Mapping[float, Any] | None = None,
 ) -> None:
     """Dots of rows, joined by straight lines or by a fitted law, one colour for each value of `by`.
 
     along, by   columns: "active", "points" or "flops"
     fit         of a law of `active` and `points` (or of one of them)
     beyond      how many times farther than the largest row the law is drawn, dashed
+    colours     of `shades`, where several panels have to agree
     """
-    colours = shades(list(rows[by]))
+    colours = colours or shades(list(rows[by]))
     for value, own in rows.sort_values(along).groupby(by):
         colour = colours[float(value)]  # type: ignore[arg-type]
         axis.plot(own[along], own[loss], "o", ms=4.2, mew=0, color=colour, label=short(float(value)), zorder=3)  # type: ignore[arg-type]
