@@ -239,8 +239,13 @@ class Corpus:
         return np.concatenate(parts)[: self.config.windows]
 
     @property
+    def is_real(self) -> NDArray[np.bool_]:
+        """Which windows come from real series, (n,)."""
+        return np.asarray(self.origin >= len(families()))
+
+    @property
     def exam_is_real(self) -> NDArray[np.bool_]:
-        """Which windows of the exam come from real series, (n,)."""
+        """The same of the exam."""
         return np.asarray(np.load(self.folder / "exam-origin.npy") >= len(families()))
 
 

@@ -10,7 +10,9 @@ Sorscher et al. 2022 ("Beyond neural scaling laws") found that keeping hard exam
 easy ones where there are few.
 
 Only windows of which half was observed are chosen from, at random too: a tenth of all have hardly a step to learn from,
-and those look hard to the first measure and easy to the second, so that shares would differ in what they teach.
+and those look hard to the first measure and easy to the second, so that shares would differ in what they teach. A share
+is kept of the real windows and of the synthetic ones each: real series are seldom the easiest, and the test is to be
+of difficulty and not of the mix.
 """
 
 from typing import NamedTuple
@@ -94,18 +96,28 @@ def kept_windows(plan: Plan, corpus: Corpus, reference: Reference | None = None)
         raise DataError(
             f"run {plan.name}: a pool of {plan.pool:,} points, and the corpus has {there:,}; make it smaller"
         )
-    kept = round(pool * plan.share)
     if plan.keep == "all":
         return np.arange(pool)
-    eligible = np.flatnonzero(well_observed(corpus)[:pool])
+    observed, real = well_observed(corpus)[:pool], corpus.is_real[:pool]
+    chosen = [
+        kept_of(plan, corpus, np.flatnonzero(observed & (real == one)), (real == one).sum(), reference)
+        for one in (False, True)
+    ]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def kept_of(
+    plan: Plan, corpus: Corpus, eligible: NDArray[np.int64], pool: int, reference: Reference | None
+) -> NDArray[np.int64]:
+    """The part of eligible windows that a run keeps of a pool of so many; a share of 1 keeps all of them."""
+    kept = len(eligible) if plan.share == 1 else round(pool * plan.share)
     if kept > len(eligible):
         raise DataError(
-            f"run {plan.name}: {kept:,} windows are to be kept, and {len(eligible):,} of the pool's {pool:,} are "
-            f"observed well enough to be chosen from; make the share smaller than {len(eligible) / pool:.2f}"
+            f"run {plan.name}: {kept:,} of {pool:,} windows are to be kept, and {len(eligible):,} are observed well "
+            f"enough to be chosen from; make the share smaller than {len(eligible) / pool:.2f}"
         )
     if plan.keep == "random":
-        chosen = np.random.default_rng(corpus.config.seed).permutation(eligible)[:kept]
-    else:
-        by_ease = eligible[np.argsort(difficulty(corpus, plan.difficulty, reference)[eligible], kind="stable")]
-        chosen = by_ease[:kept] if plan.keep == "easiest" else by_ease[-kept:]
-    return np.sort(chosen).astype(np.int64)
+        found: NDArray[np.int64] = np.random.default_rng((corpus.config.seed, plan.seed)).permutation(eligible)[:kept]
+        return found
+    by_ease = eligible[np.argsort(difficulty(corpus, plan.difficulty, reference)[eligible], kind="stable")]
+    return by_ease[:kept] if plan.keep == "easiest" else by_ease[len(by_ease) - kept :]

@@ -109,6 +109,7 @@ class Run:
                  real series feed the 393k real windows of the study, which overlap, so L(D) is fitted on
                  `id_loss_synthetic`
         epochs   points over all points of the pool that the run draws from: below 1 where it read a part of it
+        real     share of windows of that pool that are cut from real series
         """
         plan, model, patch = self.plan, self.learner.model.eval(), self.corpus.config.patch
         count = counted(self.config.model)
@@ -119,7 +120,8 @@ class Run:
         row: Row = {"run": plan.name, **asdict(plan), "milestone": points, "points": seen}
         del row["milestones"], row["compiled"]
         row |= {"targets": round(self.target_share * seen)}
-        row |= {"unique": min(unique, seen), "epochs": seen / unique, "steps": steps, "tokens": steps * plan.batch}
+        row |= {"unique": min(unique, seen), "epochs": seen / unique, "real": self.corpus.is_real[self.kept].mean()}
+        row |= {"steps": steps, "tokens": steps * plan.batch}
         row |= {"active": count.active, "total": count.total, "ends": count.ends}
         row |= {"flops": flops_a_point(self.config.model) * seen, "seconds": self.learner.seconds}
         row |= {"matrix_rate": self.config.matrix_rate, "other_rate": self.config.other_rate}
