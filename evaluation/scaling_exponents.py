@@ -2,14 +2,15 @@
 
     python evaluation/scaling_exponents.py
 
-exponents.csv   every exponent, of dense decoders and encoders, in and out of distribution, by the forms of
-                tsfm/scaling/exponents.py; of decoders also without the first milestone, with embedding and head
-                counted, and at the sizes and points that encoders have
+exponents.csv   every exponent, in and out of distribution, by the forms of tsfm/scaling/exponents.py: of decoders and
+                encoders with and without the first milestones, with embedding and head counted, with the best of three
+                rates, and of decoders at the sizes and points that encoders have
 frontier.csv    exponents of the best size and data in compute, by Hoffmann et al. 2022's three ways
-ahead.csv       how far off the joint law is about the largest sizes, the most points and the most FLOP, unseen
+ahead.csv       how far off the largest sizes and the most points are, unseen, by the joint law, by a plane in logs
+                without an irreducible loss, and by no change at all
 datasets.csv    standard error of the joint exponents out of distribution from the choice of data sets (jackknife)
 
-Rows are those of `scaling_study.py run`; no GPU and no data are needed, a minute of one core is.
+Rows are those of `scaling_study.py run`; no GPU and no data are needed, two minutes of one core are.
 """
 
 import argparse
@@ -21,91 +22,121 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsfm.errors import TsfmError
+from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.results import ROOT, origin, write_csv
-from tsfm.evaluation.tasks import load_suite
 from tsfm.scaling.cost import cost_of
-from tsfm.scaling.exponents import exponents, fit_joint
+from tsfm.scaling.exponents import exponents, fit_rows
 from tsfm.scaling.fitting import leave_largest_out
 from tsfm.scaling.frontier import Frontier, envelope, frontier, isoflop
 from tsfm.scaling.jackknife import leave_datasets_out
 from tsfm.scaling.laws import JOINT
-from tsfm.scaling.results import SUITE, grid, read_rows, read_tasks
+from tsfm.scaling.results import best_rates, read_rows, read_tasks
 
 FOLDER = ROOT / "evaluation" / "results" / "scaling"
 LOSSES = ("id_loss_synthetic", "id_loss", "id_loss_real", "ood_loss", "mase")
-KINDS = ("decoder", "encoder")
+SETTLED = 37_748_736  # points of the first milestone that small and large sizes have not spent on warming up
 
 Row = dict[str, Any]
 
 
-def variants(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows of dense networks by kind, and those of decoders seen otherwise."""
-    for kind in KINDS:
-        yield kind, grid(rows, kind)
-    dense = grid(rows, "decoder")
-    yield "decoder, without the first milestone", dense[dense["milestone"] > dense["milestone"].min()]
-    yield "decoder, embedding and head counted", dense.assign(active=dense["active"] + dense["ends"])
-    most = dense[dense["milestone"] <= grid(rows, "encoder")["milestone"].max()]
-    sizes = grid(rows, "encoder")["size"]
-    yield "decoder, sizes and points of the encoders", most[most["size"].isin(sizes)]
+def variants(folder: Path, loss: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rows of dense networks by what they are fitted for, the headline first."""
+    decoders, encoders = read_rows(folder, "decoder", "decoder, large"), read_rows(folder, "encoder")
+    settled = decoders[decoders["milestone"] >= SETTLED]
+    yield "decoder", settled
+    yield "encoder", encoders[encoders["milestone"] >= SETTLED]
+    shared = settled["size"].isin(encoders["size"]) & settled["milestone"].isin(encoders["milestone"])
+    yield "decoder, sizes and points of the encoders", settled[shared]
+    yield "decoder, embedding and head counted", settled.assign(active=settled["active"] + settled["ends"])
+    yield "decoder, every milestone", decoders
+    yield "decoder, without the first milestone", decoders[decoders["milestone"] > decoders["milestone"].min()]
+    rated = read_rows(folder, "rates, every size")
+    rated = rated[rated["kind"] == "decoder"]
+    there = decoders["size"].isin(rated["size"]) & decoders["milestone"].isin(rated["milestone"])
+    yield "decoder, every milestone where three rates were tried", decoders[there]
+    yield "decoder, the best of three rates", best_rates(rated, loss)
 
 
-def exponent_rows(rows: pd.DataFrame, resamples: int) -> Iterator[Row]:
-    """Every exponent of every variant and loss."""
-    for name, own in variants(rows):
-        for loss in LOSSES:
-            for found in exponents(own, loss, resamples=resamples):
-                yield {"networks": name, "loss": loss, **found._asdict()}
+def exponent_rows(folder: Path, resamples: int) -> Iterator[Row]:
+    """Every exponent of every variant and loss; a variant without rows enough is named and left out."""
+    for loss in LOSSES:
+        for name, own in variants(folder, loss):
+            try:
+                for found in exponents(own, loss, resamples=resamples):
+                    yield {"networks": name, "loss": loss, **found._asdict(), "resamples": resamples}
+            except DataError as error:
+                print(f"{name}, {loss}: {error}", file=sys.stderr)
 
 
-def frontier_rows(rows: pd.DataFrame, resamples: int) -> Iterator[Row]:
+def frontier_rows(folder: Path, resamples: int) -> Iterator[Row]:
     """The best split of compute by each way, of dense decoders."""
-    dense = grid(rows, "decoder")
+    _, dense = next(variants(folder, LOSSES[0]))
     cost = cost_of(dense["active"], dense["points"], dense["flops"])
     columns = [dense[name] for name in ("flops", "active", "points")]
+    budgets = np.geomspace(dense["flops"].quantile(0.1), dense["flops"].quantile(0.9), 12)
     for loss in LOSSES:
-        budgets = np.geomspace(dense["flops"].quantile(0.1), dense["flops"].quantile(0.9), 12)
         ways: list[Frontier] = [
             way(*columns, dense[loss], dense["run"], resamples=resamples) for way in (envelope, isoflop)
         ]
-        ways.append(frontier(fit_joint(dense, loss, resamples=resamples), budgets, cost))
+        ways.append(frontier(fit_rows(JOINT, dense, loss, resamples=resamples), budgets, cost))
         for found in ways:
             sizes, data = found.intervals["size"], found.intervals["data"]
             row = {"loss": loss, "approach": found.approach, "size": found.size_exponent, "data": found.data_exponent}
-            yield row | dict(zip(("size_low", "size_high", "data_low", "data_high"), (*sizes, *data), strict=True))
+            row |= dict(zip(("size_low", "size_high", "data_low", "data_high"), (*sizes, *data), strict=True))
+            yield row | {"level": found.level, "resamples": resamples}
 
 
-def ahead_rows(rows: pd.DataFrame, resamples: int) -> Iterator[Row]:
-    """What the joint law of the smaller rows says of the largest quarter."""
-    dense = grid(rows, "decoder")
+def plane(seen: pd.DataFrame, loss: str, ahead: pd.DataFrame) -> np.ndarray:
+    """Losses ahead of a law A / (N^a D^b): least squares in logs."""
+    sides = [np.stack([np.ones(len(own)), np.log(own["active"]), np.log(own["points"])], 1) for own in (seen, ahead)]
+    found = np.linalg.lstsq(sides[0], np.log(seen[loss]), rcond=None)[0]
+    return np.asarray(np.exp(sides[1] @ found))
+
+
+def unchanged(seen: pd.DataFrame, loss: str, ahead: pd.DataFrame, by: str) -> np.ndarray:
+    """Losses ahead as they were at the largest value seen, of the same run or at the same milestone."""
+    key = "milestone" if by == "active" else "run"
+    last = seen.sort_values(by).groupby(key)[loss].last()
+    return np.asarray(last.reindex(ahead[key]), dtype=np.float64)
+
+
+def ahead_rows(folder: Path) -> Iterator[Row]:
+    """What the smaller rows say of the largest quarter, by each form."""
+    _, dense = next(variants(folder, LOSSES[0]))
     for loss in LOSSES:
-        for by in ("active", "points", "flops"):
-            noise = {"groups": dense["run"], "crossed": dense["milestone"], "resamples": resamples}
+        for by in ("active", "points"):
+            noise = {"groups": dense["run"], "crossed": dense["milestone"], "resamples": 0}
             found = leave_largest_out(JOINT, dense, dense[loss], by, **noise)
-            inside = (found.low <= found.measured) & (found.measured <= found.high)
-            yield {
-                "loss": loss,
-                "by": by,
-                "rows": int(found.held.sum()),
-                "mean_relative_error": found.error,
-                "largest_relative_error": float(np.abs(found.relative).max()),
-                "inside_interval": int(inside.sum()),
+            seen, ahead = dense[~found.held], dense[found.held]
+            said = {
+                "joint": found.predicted,
+                "plane": plane(seen, loss, ahead),
+                "no change": unchanged(seen, loss, ahead, by),
             }
+            for form, predicted in said.items():
+                wrong = np.log(predicted / found.measured)
+                wrong = wrong[np.isfinite(wrong)]  # a run that has no smaller row says nothing of no change
+                row = {"loss": loss, "by": by, "form": form, "rows": len(wrong), "bias": wrong.mean()}
+                yield row | {"mean_error": np.abs(wrong).mean(), "largest_error": np.abs(wrong).max()}
 
 
-def dataset_rows(rows: pd.DataFrame, tasks: pd.DataFrame) -> Iterator[Row]:
+def family(task: str) -> str:
+    """The data set of a task, whatever its frequency: ETTh1 and ETTm1 are one."""
+    return task.split("/")[0]
+
+
+def dataset_rows(folder: Path) -> Iterator[Row]:
     """How the joint law out of distribution hangs on the choice of data sets."""
-    dataset_of = {task.name: task.dataset for task in load_suite(SUITE)}
-    for kind in KINDS:
-        found = leave_datasets_out(JOINT, grid(rows, kind), tasks, dataset_of)
-        for name, value in found.fit.parameters.items():
-            low, high = found.spread(name)
-            yield {"networks": kind, "parameter": name, "value": value, "standard_error": found.error[name]} | {
-                "least": low,
-                "largest": high,
-                "datasets": len(found.without),
-            }
+    tasks = read_tasks(folder)
+    for name, own in variants(folder, "ood_loss"):
+        if name not in ("decoder", "encoder") or own.empty:
+            continue
+        found = leave_datasets_out(JOINT, own, tasks, {task: family(task) for task in tasks["task"].unique()})
+        for parameter, value in found.fit.parameters.items():
+            low, high = found.spread(parameter)
+            row = {"networks": name, "parameter": parameter, "value": value}
+            row |= {"standard_error": found.error[parameter], "datasets": len(found.without)}
+            yield row | {"least_without_one": low, "largest_without_one": high}
 
 
 def main() -> int:
@@ -117,12 +148,11 @@ def main() -> int:
     asked = parser.parse_args()
     made_by = origin("scipy")
     try:
-        rows, tasks = read_rows(asked.rows), read_tasks(asked.rows)
         tables = {
-            "exponents": exponent_rows(rows, asked.resamples),
-            "frontier": frontier_rows(rows, asked.resamples),
-            "ahead": ahead_rows(rows, asked.resamples),
-            "datasets": dataset_rows(rows, tasks),
+            "exponents": exponent_rows(asked.rows, asked.resamples),
+            "frontier": frontier_rows(asked.rows, asked.resamples),
+            "ahead": ahead_rows(asked.rows),
+            "datasets": dataset_rows(asked.rows),
         }
         for name, found in tables.items():
             table = list(found)

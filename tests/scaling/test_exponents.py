@@ -20,19 +20,21 @@ def rows() -> pd.DataFrame:
 
 
 def test_sizes_are_compared_at_the_most_points_that_all_have_read(rows: pd.DataFrame):
-    along = rows_along(rows, "active", "loss")
+    along, at = rows_along(rows, "active", "loss")
+    assert at == f"{simulate(5).inputs['points'][4] / 1e6:.0f}M points"
     assert list(along["run"]) == list(range(8))
     assert set(along["milestone"]) == {4}
 
 
 def test_points_are_those_of_the_largest_size_that_has_read_the_most(rows: pd.DataFrame):
-    along = rows_along(rows, "points", "loss")
+    along, at = rows_along(rows, "points", "loss")
+    assert at == f"{along['active'].iloc[0] / 1e3:.0f}k parameters"
     assert set(along["run"]) == {6}
     assert list(along["milestone"]) == list(range(6))
 
 
 def test_flops_are_those_of_rows_that_no_other_beats_for_as_little(rows: pd.DataFrame):
-    along = rows_along(rows, "flops", "loss")
+    along, _ = rows_along(rows, "flops", "loss")
     unbeaten = [
         place for place, row in rows.iterrows() if not ((rows.flops <= row.flops) & (rows.loss < row.loss)).any()
     ]
@@ -50,13 +52,26 @@ def test_the_joint_form_recovers_both_exponents(rows: pd.DataFrame):
     assert {name for name, _ in found} == {"active", "points", "flops"}
 
 
-def test_two_sizes_tell_no_offset(rows: pd.DataFrame):
-    few = rows[rows["run"].isin([0, 3, 6])]
-    found = {(one.variable, one.form) for one in exponents(few, "loss", resamples=20)}
-    assert ("active", "line") in found
-    assert ("active", "offset") not in found
+def test_a_form_needs_two_rows_more_than_parameters(rows: pd.DataFrame):
+    for sizes, forms in ((3, set()), (4, {"line"}), (5, {"line", "offset"})):
+        few = rows[rows["run"] < sizes]
+        assert {one.form for one in exponents(few, "loss", resamples=5) if one.variable == "active"} == forms | {
+            "joint"
+        }
 
 
-def test_rows_of_one_size_are_refused(rows: pd.DataFrame):
+def test_an_exponent_at_a_bound_is_not_identified(rows: pd.DataFrame):
+    random = np.random.default_rng(0)
+    told = {}
+    for name, noise in (("clear", 1e-4), ("noisy", 0.2)):
+        loss = JOINT.predict(simulate(5).truth, rows) * np.exp(noise * random.normal(size=len(rows)))
+        told[name] = [one for one in exponents(rows.assign(loss=loss), "loss", resamples=40) if one.form == "joint"]
+    assert all(one.identified for one in told["clear"])
+    assert not any(one.identified for one in told["noisy"])
+
+
+def test_rows_of_one_size_and_no_rows_are_refused(rows: pd.DataFrame):
     with pytest.raises(DataError, match="spans a factor"):
         exponents(rows[rows["run"] == 3], "loss", resamples=5)
+    with pytest.raises(DataError, match="no rows"):
+        exponents(rows[:0], "loss")
