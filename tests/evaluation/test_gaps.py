@@ -1,5 +1,7 @@
 """Gaps name the best small model of others in every part, and how far ours is from it."""
 
+from dataclasses import replace
+
 import pytest
 
 from evaluation.gaps import gaps
@@ -24,6 +26,7 @@ MINE = model("mine", True, 2e6, Energy=0.6, Sales=0.9)
 SMALL = model("small", False, 1e6, Energy=0.5, Sales=0.99)
 OTHER = model("other", False, 9e6, Energy=0.8, Sales=0.6)
 LARGE = model("large", False, 2e8, Energy=0.1, Sales=0.1)
+LEAKED = replace(model("leaked", False, 1e6, Energy=0.1, Sales=0.1), leak="yes")
 UNKNOWN = model("unknown", False, None, Energy=0.1, Sales=0.1)
 
 
@@ -32,7 +35,7 @@ def found(*models: Model):
 
 
 def test_every_part_has_its_own_best_rival_and_the_widest_gap_is_first():
-    every = gaps(found(MINE, SMALL, OTHER, LARGE, UNKNOWN), "mine", "mase")
+    every = gaps(found(MINE, SMALL, OTHER, LARGE, LEAKED, UNKNOWN), "mine", "mase")
     domains = [(gap.part, gap.tasks, gap.rival, round(gap.ratio, 6)) for gap in every if gap.by == "domain"]
     assert domains == [("Sales", 4, "other", 1.5), ("Energy", 2, "small", 1.2)]
 

@@ -250,10 +250,11 @@ def test_the_command_prints_writes_the_page_and_says_what_is_not_known(
     names = [task.name for task in rows.load("zero_shot", Path("nowhere")).tasks[:40:2]]
     results = write_models(tmp_path / "results", ["mine"], names)
     options = ["--results", str(results), "--page", str(tmp_path / "page.html"), "--by", "term", "--against", "mine"]
-    assert script("leaderboard").main(options) == 0
+    assert script("leaderboard").main([*options, "--gaps", "mine"]) == 0
     printed = capsys.readouterr().out
     assert "20 of 97 configurations: no rank on the whole benchmark follows." in printed
     assert "CRPS skill by term" in printed and "Errors of mine over those of" in printed
+    assert "MASE of mine over that of the best published model of at most 10 M" in printed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "results"]
 
 
