@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from tsfm.scaling.fitting import fit
-from tsfm.scaling.laws import JOINT, power
-from tsfm.scaling.plots import draw_exponents, draw_law, draw_rows, log_axes, panels, shades, short
+from tsfm.scaling.laws import JOINT
+from tsfm.scaling.plots import draw_exponents, draw_residuals, draw_rows, log_axes, panels, shades, short
 
 LAW = {"E": 0.3, "A": 2.0, "B": 8.0, "a": 0.3, "b": 0.25}
 
@@ -46,24 +46,40 @@ def test_a_drawn_law_goes_through_rows_that_follow_it_and_beyond(rows: pd.DataFr
     assert end[1] == pytest.approx(JOINT.predict(LAW, {"active": [1e4], "points": [1.6e9]})[0], rel=1e-3)
 
 
-def test_the_band_of_a_law_is_its_interval(rows: pd.DataFrame):
-    noisy = rows["loss"] * np.exp(0.01 * np.random.default_rng(0).standard_normal(len(rows)))
-    found = fit(power("points"), rows, noisy, resamples=40)
+def test_the_band_ahead_is_the_interval_of_the_law(rows: pd.DataFrame):
+    noisy = rows.assign(loss=rows["loss"] * np.exp(0.01 * np.random.default_rng(0).standard_normal(len(rows))))
+    found = fit(JOINT, noisy, noisy["loss"], resamples=40)
     _, (axis,) = panels()
-    at = np.geomspace(4e6, 4e8, 7)
-    draw_law(axis, found, "points", at)
-    corners = axis.collections[0].get_paths()[0].vertices[:, 1]
-    low, high = found.interval({"points": at})
-    assert corners.min() == pytest.approx(low.min())
-    assert corners.max() == pytest.approx(high.max())
+    draw_rows(axis, noisy, "points", "loss", by="active", fit=found, beyond=4.0)
+    assert len(axis.collections) == 3
+    corners = axis.collections[0].get_paths()[0].vertices
+    low, high = found.interval({"active": [1e4, 1e4], "points": [4e8, 1.6e9]})
+    assert corners[:, 0].min() == pytest.approx(4e8)
+    assert corners[:, 1].min() == pytest.approx(low.min())
+    assert corners[:, 1].max() == pytest.approx(high.max())
 
 
-def test_exponents_stand_beside_what_others_found():
+def test_exponents_and_intervals_stand_at_their_names():
     _, (axis,) = panels()
     draw_exponents(axis, {"N": (0.2, 0.1, 0.3), "D": (0.4, 0.35, 0.5)}, {"D": 0.09})
     assert [label.get_text() for label in axis.get_yticklabels()] == ["N", "D"]
-    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if line.get_marker() == "|"]
-    assert marks == [(0.09, 1)]
+    dots, marks = ([line for line in axis.lines if line.get_marker() == marker] for marker in "o|")
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in dots] == [(0.2, 0), (0.4, 1)]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [(0.09, 1)]
+    bars = [line for line in axis.lines if line.get_marker() == "None"]
+    assert [list(line.get_xdata()) for line in bars] == [[0.1, 0.3], [0.35, 0.5]]
+
+
+def test_residuals_are_told_in_percent_at_their_size_and_milestone(rows: pd.DataFrame):
+    found = fit(JOINT, rows, rows["loss"], resamples=0)
+    off = rows.assign(milestone=rows["points"])
+    off.loc[5, "loss"] *= 1.02  # 100k parameters, 400M points
+    _, (axis,) = panels()
+    draw_residuals(axis, off, found, "loss")
+    texts = {text.get_position(): text.get_text() for text in axis.texts}
+    assert texts.pop((2, 1)) == "+2.0"
+    assert all(abs(float(text)) < 0.1 for text in texts.values())
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["10k", "100k", "1M"]
 
 
 def test_axes_are_in_logs_and_say_their_unit():
@@ -73,3 +89,11 @@ def test_axes_are_in_logs_and_say_their_unit():
     figure.canvas.draw()
     assert (axis.get_xscale(), axis.get_yscale(), axis.get_xlabel()) == ("log", "log", "active parameters")
     assert "100k" in [label.get_text() for label in axis.get_xticklabels()]
+
+
+def test_compute_is_told_in_powers_of_ten():
+    figure, (axis,) = panels()
+    axis.plot([1e12, 1e15], [0.5, 0.4])
+    log_axes(axis, "flops")
+    figure.canvas.draw()
+    assert "$10^{13}$" in [label.get_text() for label in axis.get_xticklabels()]

@@ -53,6 +53,9 @@ def log_axes(axis: "Axes", along: str, loss: str = "loss", title: str = "") -> N
         line.set_minor_locator(NullLocator())
         line.set_minor_formatter(NullFormatter())
         line.set_major_formatter(FuncFormatter(lambda at, _: short(at)))
+    if along == "flops":  # nobody says a trillion FLOP, and 10T would be read as parameters
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0,)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"$10^{{{round(np.log10(at))}}}$"))
     bare(axis, along, loss, title)
 
 
@@ -72,10 +75,11 @@ def shades(values: Sequence[float]) -> dict[float, Any]:
     """A colour for each value, from dark to light in the order of their logs."""
     from matplotlib import colormaps
 
-    logs = np.log(sorted(set(map(float, values))))
+    each = sorted(set(values))
+    logs = np.log(each)
     span = (logs - logs[0]) / max(logs[-1] - logs[0], 1e-9)
     colours = colormaps["viridis"](DARKEST + (LIGHTEST - DARKEST) * span)
-    return dict(zip(sorted(set(map(float, values))), map(tuple, colours), strict=True))
+    return dict(zip(each, map(tuple, colours), strict=True))
 
 
 def draw_rows(
@@ -91,21 +95,24 @@ def draw_rows(
     """Dots of rows, joined by straight lines or by a fitted law, one colour for each value of `by`.
 
     along, by   columns: "active", "points" or "flops"
-    fit         of a law of `active` and `points` (or of one of them)
-    beyond      how many times farther than the largest row the law is drawn, dashed
+    fit         of a law of `along` and `by`
+    beyond      how many times farther than the largest row the law is drawn, dashed and with its interval
     colours     of `shades`, where several panels have to agree
     """
-    colours = colours or shades(list(rows[by]))
-    for value, own in rows.sort_values(along).groupby(by):
-        colour = colours[float(value)]  # type: ignore[arg-type]
-        axis.plot(own[along], own[loss], "o", ms=4.2, mew=0, color=colour, label=short(float(value)), zorder=3)  # type: ignore[arg-type]
+    colours = colours or shades(rows[by].tolist())
+    for value in sorted(set(rows[by].tolist())):
+        own, colour = rows[rows[by] == value].sort_values(along), colours[value]
+        axis.plot(own[along], own[loss], "o", ms=4.2, mew=0, color=colour, label=short(value), zorder=3)
         if fit is None:
             axis.plot(own[along], own[loss], lw=1, color=colour, alpha=0.7)
             continue
         low, high = own[along].min(), own[along].max()
         for start, end, dash in ((low, high, "-"), (high, high * beyond, "--")):
             at = np.geomspace(start, end, SMOOTH)
-            axis.plot(at, fit.predict({along: at, by: np.full(SMOOTH, value)}), dash, lw=1.1, color=colour)
+            inputs = {along: at, by: np.full(SMOOTH, value)}
+            axis.plot(at, fit.predict(inputs), dash, lw=1.1, color=colour)
+            if dash == "--" and beyond > 1 and len(fit.resamples):
+                axis.fill_between(at, *fit.interval(inputs), color=colour, alpha=0.13, lw=0)
     axis.legend(
         title=WORDS.get(by, by),
         fontsize=7.5,
@@ -117,24 +124,13 @@ def draw_rows(
     )
 
 
-def draw_law(
-    axis: "Axes", fit: Fit, along: str, at: Any, colour: str = FORECAST, label: str = "", **fixed: float
-) -> None:
-    """A fitted law and its interval over values (m,) of one column, others fixed."""
-    at = np.asarray(at, dtype=np.float64)
-    inputs = {along: at} | {name: np.full(len(at), value) for name, value in fixed.items()}
-    low, high = fit.interval(inputs)
-    axis.fill_between(at, low, high, color=colour, alpha=0.16, lw=0)
-    axis.plot(at, fit.predict(inputs), color=colour, lw=1.5, label=label or None)
-
-
 def draw_exponents(
     axis: "Axes",
     ours: Mapping[str, tuple[float, float, float]],
     theirs: Mapping[str, float] | None = None,
     title: str = "",
 ) -> None:
-    """One line an exponent: its value and both ends of its interval, and beside it what somebody else found.
+    """One line an exponent: its value and both ends of its interval, and beside it another value.
 
     ours    name to (value, low, high), from the top down
     theirs  name to value, drawn as a small mark
@@ -151,3 +147,19 @@ def draw_exponents(
     bare(axis, title=title)
     axis.grid(axis="y", lw=0)
     axis.grid(axis="x", color="#e9e9e9", lw=0.7)
+
+
+def draw_residuals(axis: "Axes", rows: pd.DataFrame, fit: Fit, loss: str, title: str = "") -> None:
+    """How far each row is from a fitted law, in percent, by size and milestone: what is not noise has a pattern."""
+    wrong = 100 * np.log(rows[loss] / fit.predict(rows))
+    table = rows.assign(wrong=wrong).pivot_table(index="active", columns="milestone", values="wrong")
+    most = float(np.nanmax(np.abs(table.to_numpy())))
+    axis.imshow(table, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", origin="lower")
+    for line, values in enumerate(table.to_numpy()):
+        for column, value in enumerate(values):
+            if np.isfinite(value):
+                axis.text(column, line, f"{value:+.1f}", ha="center", va="center", fontsize=7.5, color=HISTORY)
+    axis.set_xticks(range(len(table.columns)), [short(float(points)) for points in table.columns.to_numpy()])
+    axis.set_yticks(range(len(table)), [short(float(size)) for size in table.index.to_numpy()])
+    bare(axis, "points", "active", title)
+    axis.grid(visible=False)
