@@ -29,7 +29,7 @@ from tsfm.scaling.exponents import exponents, fit_rows
 from tsfm.scaling.fitting import leave_largest_out
 from tsfm.scaling.frontier import Frontier, envelope, frontier, isoflop
 from tsfm.scaling.jackknife import leave_datasets_out
-from tsfm.scaling.laws import JOINT
+from tsfm.scaling.laws import JOINT, PLANE
 from tsfm.scaling.results import best_rates, read_rows, read_tasks
 
 FOLDER = ROOT / "evaluation" / "results" / "scaling"
@@ -86,13 +86,6 @@ def frontier_rows(folder: Path, resamples: int) -> Iterator[Row]:
             yield row | {"level": found.level, "resamples": resamples}
 
 
-def plane(seen: pd.DataFrame, loss: str, ahead: pd.DataFrame) -> np.ndarray:
-    """Losses ahead of a law A / (N^a D^b): least squares in logs."""
-    sides = [np.stack([np.ones(len(own)), np.log(own["active"]), np.log(own["points"])], 1) for own in (seen, ahead)]
-    found = np.linalg.lstsq(sides[0], np.log(seen[loss]), rcond=None)[0]
-    return np.asarray(np.exp(sides[1] @ found))
-
-
 def unchanged(seen: pd.DataFrame, loss: str, ahead: pd.DataFrame, by: str) -> np.ndarray:
     """Losses ahead as they were at the largest value seen, of the same run or at the same milestone."""
     key = "milestone" if by == "active" else "run"
@@ -105,16 +98,11 @@ def ahead_rows(folder: Path) -> Iterator[Row]:
     _, dense = next(variants(folder, LOSSES[0]))
     for loss in LOSSES:
         for by in ("active", "points"):
-            noise = {"groups": dense["run"], "crossed": dense["milestone"], "resamples": 0}
-            found = leave_largest_out(JOINT, dense, dense[loss], by, **noise)
-            seen, ahead = dense[~found.held], dense[found.held]
-            said = {
-                "joint": found.predicted,
-                "plane": plane(seen, loss, ahead),
-                "no change": unchanged(seen, loss, ahead, by),
-            }
+            joint, plane = (leave_largest_out(law, dense, dense[loss], by, resamples=0) for law in (JOINT, PLANE))
+            last = unchanged(dense[~joint.held], loss, dense[joint.held], by)
+            said = {"joint": joint.predicted, "plane": plane.predicted, "no change": last}
             for form, predicted in said.items():
-                wrong = np.log(predicted / found.measured)
+                wrong = np.log(predicted / joint.measured)
                 wrong = wrong[np.isfinite(wrong)]  # a run that has no smaller row says nothing of no change
                 row = {"loss": loss, "by": by, "form": form, "rows": len(wrong), "bias": wrong.mean()}
                 yield row | {"mean_error": np.abs(wrong).mean(), "largest_error": np.abs(wrong).max()}

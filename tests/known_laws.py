@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tsfm.scaling.laws import JOINT, OVERTRAINED, REPEATED, SPARSE, broken, power
+from tsfm.scaling.laws import JOINT, OVERTRAINED, PLANE, REPEATED, SPARSE, broken, power
 
 RANDOM = np.random.default_rng(3)
 COLUMNS = {
@@ -18,6 +18,7 @@ TRUTH = {
     power("points", offset=False): {"A": 3.0, "a": 0.12},
     broken("flops"): {"A": 9.0, "a": 0.1, "c": 0.15, "d": 1e13, "f": 0.5},
     broken("active", offset=True): {"E": 0.1, "A": 9.0, "a": 0.3, "c": -0.2, "d": 3e5, "f": 0.3},
+    PLANE: {"A": 3.0, "a": 0.02, "b": 0.05},
     JOINT: {"E": 0.2, "A": 2.0, "B": 90.0, "a": 0.25, "b": 0.4},
     OVERTRAINED: {"E": 0.2, "A": 20.0, "B": 90.0, "h": 0.17},
     REPEATED: {"E": 0.2, "A": 2.0, "B": 90.0, "a": 0.25, "b": 0.4, "R": 6.0},

@@ -2,6 +2,7 @@
 
     power(variable)    L = E + A / x^a, with or without E
     broken(variable)   L = E + A x^-a (1 + (x / d)^(1 / f))^(-c f)          Caballero et al. 2022, one break
+    PLANE              L = A / (N^a D^b), a plane in logs: what is fitted where nobody thinks of an end
     JOINT              L = E + A / N^a + B / D^b                            Hoffmann et al. 2022, approach 3
     OVERTRAINED        L = E + (A M^h + B M^-h) C^-h, M = D / N             Gadre et al. 2024, section 3
     REPEATED           JOINT in D' = U + U R (1 - exp(-(epochs - 1) / R))   Muennighoff et al. 2023, section 3
@@ -33,6 +34,7 @@ from tsfm.errors import DataError
 
 Array = NDArray[np.float64]
 Columns = Mapping[str, Any] | pd.DataFrame  # by name, (n,) each
+TINY = 1e-300
 Term = tuple[Array, dict[int, Array]]  # log of a term without its coefficient (R, n), its derivative by each shape
 
 
@@ -129,19 +131,22 @@ class Law:
         shapes = self.values(theta)[:, count:]
         terms = self.terms(shapes, logs)
         first = int(self.offset)
-        parts = np.exp(np.stack([theta[:, first + i, None] + log for i, (log, _) in enumerate(terms)]))  # (T, R, n)
-        loss = parts.sum(0) + (theta[:, :1] if self.offset else 0.0)
+        logarithms = np.stack([theta[:, first + i, None] + log for i, (log, _) in enumerate(terms)])  # (T, R, n)
+        # Sums are of what is at most one: fits try parameters whose terms overflow.
+        top, least = logarithms.max(0), theta[:, :1] if self.offset else np.zeros((len(theta), 1))
+        top = np.maximum(top, np.log(np.maximum(least, TINY)))
+        found = top + np.log(np.exp(logarithms - top).sum(0) + least * np.exp(-top))
         if not slopes:
-            return np.log(loss), None
-        derivatives = np.zeros((*loss.shape, theta.shape[1]))
+            return found, None
+        derivatives = np.zeros((*found.shape, theta.shape[1]))
         if self.offset:
-            derivatives[:, :, 0] = 1 / loss
+            derivatives[:, :, 0] = np.exp(-found)
         for i, (_, by_shape) in enumerate(terms):
-            share = derivatives[:, :, first + i] = parts[i] / loss
+            share = derivatives[:, :, first + i] = np.exp(logarithms[i] - found)
             for s, slope in by_shape.items():
                 inner = 1.0 if self.shapes[s].signed else shapes[:, s, None]
                 derivatives[:, :, count + s] += share * slope * inner
-        return np.log(loss), derivatives
+        return found, derivatives
 
     def predict(self, values: Mapping[str, float], inputs: Columns) -> Array:
         """The loss (n,) of parameters by name at columns."""
@@ -166,6 +171,11 @@ def positive(name: str, given: Any) -> Array:
 def power_terms(shapes: Array, logs: list[Array]) -> list[Term]:
     """A / x^a for each driver in turn."""
     return [(-shapes[:, i, None] * log, {i: -log}) for i, log in enumerate(logs)]
+
+
+def plane_terms(shapes: Array, logs: list[Array]) -> list[Term]:
+    """A / x^a for each driver, multiplied."""
+    return [(-shapes @ np.stack(logs), {i: -log for i, log in enumerate(logs)})]
 
 
 def broken_terms(shapes: Array, logs: list[Array]) -> list[Term]:
@@ -240,6 +250,14 @@ JOINT = Law(
     (Shape("a", EXPONENTS), Shape("b", EXPONENTS)),
     power_terms,
     "loss = {E} + {A} / active^{a} + {B} / points^{b}",
+)
+PLANE = Law(
+    "plane",
+    ("active", "points"),
+    ("A",),
+    (Shape("a", EXPONENTS, low=0.001), Shape("b", EXPONENTS, low=0.001)),
+    plane_terms,
+    "loss = {A} / (active^{a} points^{b})",
 )
 OVERTRAINED = Law(
     "over-trained",

@@ -96,7 +96,8 @@ def draw_rows(
 
     along, by   columns: "active", "points" or "flops"
     fit         of a law of `along` and `by`
-    beyond      how many times farther than the largest row the law is drawn, dashed and with its interval
+    beyond      how many times farther than the largest row the law is drawn, dashed, with the interval of the least
+                and of the largest value
     colours     of `shades`, where several panels have to agree
     """
     colours = colours or shades(rows[by].tolist())
@@ -111,10 +112,11 @@ def draw_rows(
             at = np.geomspace(start, end, SMOOTH)
             inputs = {along: at, by: np.full(SMOOTH, value)}
             axis.plot(at, fit.predict(inputs), dash, lw=1.1, color=colour)
-            if dash == "--" and beyond > 1 and len(fit.resamples):
+            if dash == "--" and beyond > 1 and len(fit.resamples) and value in (min(colours), max(colours)):
                 axis.fill_between(at, *fit.interval(inputs), color=colour, alpha=0.13, lw=0)
     axis.legend(
         title=WORDS.get(by, by),
+        loc="upper right",
         fontsize=7.5,
         title_fontsize=7.5,
         frameon=False,
@@ -158,7 +160,8 @@ def draw_residuals(axis: "Axes", rows: pd.DataFrame, fit: Fit, loss: str, title:
     for line, values in enumerate(table.to_numpy()):
         for column, value in enumerate(values):
             if np.isfinite(value):
-                axis.text(column, line, f"{value:+.1f}", ha="center", va="center", fontsize=7.5, color=HISTORY)
+                ink = "white" if abs(value) > 0.6 * most else HISTORY
+                axis.text(column, line, f"{value:+.1f}", ha="center", va="center", fontsize=7.5, color=ink)
     axis.set_xticks(range(len(table.columns)), [short(float(points)) for points in table.columns.to_numpy()])
     axis.set_yticks(range(len(table)), [short(float(size)) for size in table.index.to_numpy()])
     bare(axis, "points", "active", title)
