@@ -140,7 +140,7 @@ class Law:
             return found, None
         derivatives = np.zeros((*found.shape, theta.shape[1]))
         if self.offset:
-            derivatives[:, :, 0] = np.exp(-found)
+            derivatives[:, :, 0] = np.exp(np.minimum(-found, 600.0))
         for i, (_, by_shape) in enumerate(terms):
             share = derivatives[:, :, first + i] = np.exp(logarithms[i] - found)
             for s, slope in by_shape.items():
