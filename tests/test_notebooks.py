@@ -1,5 +1,6 @@
 """Notebooks run with QUICK, read in a minute, and their .ipynb is the script's, executed and without an error."""
 
+import base64
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +39,10 @@ def test_the_executed_notebook_is_the_scripts(script: Path, regenerate: ModuleTy
     notebook, executed = regenerate.read_script(script), nbformat.read(script.with_suffix(".ipynb"), as_version=4)
     assert [cell.source for cell in executed.cells] == [cell.source for cell in notebook.cells], "run `make notebooks`"
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in outputs), "no figure: run `make notebooks`"
+    figures = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    assert figures, "no figure: run `make notebooks`"
+    palette = 3  # colour type in the header of a PNG, which is a third as large as one of all colours
+    assert all(base64.b64decode(figure)[25] == palette for figure in figures), "run `make notebooks`"
     assert not any(output.output_type == "error" for output in outputs)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OTHERS = "#D55E00"
+COLOURS = (FORECAST, OTHERS, "#009E73", "#CC79A7")  # of Okabe and Ito's set, as in tsfm/plotting.py
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 WORDS = {"active": "active parameters", "points": "points read", "flops": "FLOP of training", "total": "parameters"}
 DARKEST, LIGHTEST = 0.0, 0.86  # of the colour map: its yellow is not seen on white
@@ -32,7 +33,10 @@ def short(number: float) -> str:
 def panels(count: int = 1, width: float = 4.6, height: float = 3.7, **options: Any) -> tuple["Figure", list["Axes"]]:
     """A figure that a notebook shows by itself, with so many panels in a row; options of `Figure.subplots`."""
     figure = ForecastFigure(figsize=(width * count, height), layout="constrained", dpi=110)
-    return figure, list(figure.subplots(1, count, squeeze=False, **options).ravel())
+    axes = list(figure.subplots(1, count, squeeze=False, **options).ravel())
+    for axis in axes:
+        axis.set_prop_cycle(color=COLOURS)
+    return figure, axes
 
 
 def log_axes(axis: "Axes", along: str, loss: str = "loss", title: str = "") -> None:
