@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tsfm.cli.app import run
-from tsfm.cli.pretrain import run_name
+from tsfm.cli.pretrain import begun, run_name, with_tokens
 from tsfm.data.windows import WindowConfig
+from tsfm.errors import DataError
 from tsfm.models.moe_decoder import MoEDecoderConfig
 from tsfm.models.time_moe import PRESETS
 from tsfm.training.trainer import RunConfig, as_json
@@ -43,6 +44,7 @@ def pretrain(runs: Path, *options: str) -> int:
         (("--run", "tiny", "--decay", "0", "--seed", "1"), "tiny"),
         (("--model", "time-moe"), "time-moe-tiny"),
         (("--run", "time-moe-tiny", "--preset", "tiny"), "time-moe-tiny"),
+        (("--tokens", "32"), "tiny"),
     ],
 )
 def test_a_run_goes_on_as_it_was_begun_whatever_was_not_asked_for(runs: Path, capsys, options, name):
@@ -64,6 +66,7 @@ def test_models_and_sizes_have_runs_of_their_own():
         (("--preset", "tiny"), "a moe-decoder of another size than --preset tiny"),
         (("--run", "time-moe-tiny", "--preset", "50m"), "a time-moe of another size than --preset 50m"),
         (("--run", "new", "--branch", "tiny", "--steps", "1", "--model", "time-moe"), "holds a run of moe-decoder"),
+        (("--tokens", "64"), "holds a run of 32 tokens a step, not of --tokens 64"),
     ],
 )
 def test_a_run_of_another_model_than_asked_for_is_refused_and_nothing_is_begun(runs: Path, capsys, options, said):
@@ -71,3 +74,12 @@ def test_a_run_of_another_model_than_asked_for_is_refused_and_nothing_is_begun(r
     told = " ".join(capsys.readouterr().err.split())
     assert said in told and "or go on with this one by --run" in told
     assert sorted(path.name for path in runs.rglob("*")) == ["run.json", "run.json", "time-moe-tiny", "tiny"]
+
+
+def test_the_tokens_of_a_step_are_those_of_the_run_from_its_beginning():
+    config = begun("moe-decoder", "nano")
+    assert with_tokens(config, 2048).windows == replace(config.windows, tokens=2048)
+    assert with_tokens(config, None) == config
+    for tokens in (64, 2000):
+        with pytest.raises(DataError, match=f"--tokens {tokens} are no whole windows of 128 tokens"):
+            with_tokens(config, tokens)

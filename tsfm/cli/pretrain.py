@@ -25,6 +25,7 @@ def pretrain(
     ] = "synthetic",
     hours: Annotated[float, typer.Option(help="Training time, turned into steps after a minute of measuring.")] = 0.0,
     steps: Annotated[int, typer.Option(help="Steps instead of hours.")] = 0,
+    tokens: Annotated[int | None, typer.Option(help="Tokens of a step of a new run, 8,192 if not given.")] = None,
     decay: Annotated[float, typer.Option(help="Share of the steps over which the rate falls to zero.")] = 0.2,
     branch: Annotated[str, typer.Option(help="Begin from the state of another run, and decay over --steps more.")] = "",
     restore: Annotated[Path | None, typer.Option(help="Begin from a backup in the repository.")] = None,
@@ -45,10 +46,10 @@ def pretrain(
     origins = [place, *([home / branch] if branch else []), *([restore] if restore else [])]
     standing = next((one for one in origins if (one / "run.json").exists()), None)
     if standing is None:
-        config = begun(model or MODEL, preset or PRESET)
+        config = with_tokens(begun(model or MODEL, preset or PRESET), tokens)
     else:
         config = read_config(standing)
-        check_asked(standing, config, model, preset)
+        check_asked(standing, config, model, preset, tokens)
     sources = tuple(data.split(","))
     config = replace(config, data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
     config = replace(config, decay_share=decay).with_steps(steps)
@@ -71,13 +72,31 @@ def run_name(model: str, preset: str) -> str:
     return preset if model == MODEL else f"{model}-{preset}"
 
 
-def check_asked(run: Path, config: "RunConfig", model: str | None, preset: str | None) -> None:
-    """Refuse to go on with a run of another model than was asked for; None asks for none."""
+def with_tokens(config: "RunConfig", tokens: int | None) -> "RunConfig":
+    """The settings with steps of so many tokens, each full of windows whatever their length."""
+    from tsfm.errors import DataError
+
+    if tokens is None:
+        return config
+    longest = max(config.windows.contexts) // config.windows.patch
+    if tokens < longest or tokens % longest:
+        raise DataError(f"--tokens {tokens} are no whole windows of {longest} tokens; give a multiple of {longest}")
+    return replace(config, windows=replace(config.windows, tokens=tokens))
+
+
+def check_asked(
+    run: Path, config: "RunConfig", model: str | None, preset: str | None, tokens: int | None = None
+) -> None:
+    """Refuse to go on with a run of another model or step than was asked for; None asks for none."""
     from tsfm.errors import DataError
 
     remedy = f"give the new run a name of its own, or go on with this one by --run {run.name} alone"
     if model not in (None, config.architecture):
         raise DataError(f"{run} holds a run of {config.architecture}, not of --model {model}; {remedy}")
+    if tokens not in (None, config.windows.tokens):
+        raise DataError(
+            f"{run} holds a run of {config.windows.tokens} tokens a step, not of --tokens {tokens}; {remedy}"
+        )
     if preset is not None and begun(config.architecture, preset).model != config.model:
         raise DataError(
             f"{run} holds a run of a {config.architecture} of another size than --preset {preset}; {remedy}"
