@@ -22,7 +22,7 @@ import numpy as np
 import tsfm
 from tsfm.data.adapters import to_panel
 from tsfm.data.datasets import load_series
-from tsfm.evaluation.results import locked, origin, read_csv, write_csv
+from tsfm.evaluation.results import origin, put_rows, read_csv
 from tsfm.evaluation.tasks import Task, load_suite
 from tsfm.finetuning.methods import METHODS
 from tsfm.finetuning.split import BLOCKS
@@ -107,15 +107,14 @@ def main() -> None:
     for task in sorted(chosen, key=lambda task: (given.task or list(TASKS)).index(task.name)):
         panel = before_the_test(task, tasks)
         for method in given.method or (*METHODS, AUTO):
-            there = read_csv(RESULTS) if RESULTS.exists() else []
+            there = read_csv(RESULTS)
             key = (task.name, method, str(given.seed))
             if any((row["task"], row["method"], row["seed"]) == key for row in there):
                 continue
             row = measure(task, panel, method, given.seconds, given.seed) | origin()
-            with locked(RESULTS.parent):  # others may have added rows meanwhile
-                write_csv(RESULTS, [*(read_csv(RESULTS) if RESULTS.exists() else []), row])
+            put_rows(RESULTS, [row], ["task", "method", "seed"])  # others may have added rows meanwhile
             print(task.name, method, f"{gain({k: str(v) for k, v in row.items()}, 'report'):+.4f}", row["kept"])
-    for entry in summarise(read_csv(RESULTS)) if RESULTS.exists() else []:
+    for entry in summarise(read_csv(RESULTS)):
         print(", ".join(f"{name} {value}" for name, value in entry.items()))
 
 

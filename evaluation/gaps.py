@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.rows import Model, Task
-from evaluation.standings import Comparison, logs, ratios, values_of
+from evaluation.standings import Comparison, logs, place_of, ratios, values_of
 from tsfm.errors import DataError
 
 SMALL = 10e6  # parameters of the largest model that ours is compared with
@@ -33,10 +33,7 @@ def gaps(found: Comparison, name: str, metric: str, most: float = SMALL, worst: 
 
     most   parameters of a rival; models of unknown size and our own are none
     """
-    mine = next((place for place, model in enumerate(found.models) if model.name == name), None)
-    if mine is None:
-        there = ", ".join(sorted(model.name for model in found.models))
-        raise DataError(f"--gaps {name}: it is not among the models compared: {there}")
+    mine = place_of(found, name, "--gaps")
     rivals = [place for place, model in enumerate(found.models) if is_rival(model, most)]
     if not rivals:
         raise DataError(f"no published model of at most {most / 1e6:g}M parameters is among the models compared")

@@ -23,8 +23,8 @@ from rich.table import Table
 from evaluation import page, rows, submission
 from evaluation.gaps import SMALL, gaps
 from evaluation.rows import Suite
-from evaluation.standings import METRICS, Comparison, Standing, compare, duels, slices, standings
-from tsfm.errors import DataError, TsfmError
+from evaluation.standings import METRICS, Comparison, Standing, compare, duels, place_of, slices, standings
+from tsfm.errors import TsfmError
 
 
 def measure(model: str, suite: str, folder: Path) -> None:
@@ -56,10 +56,7 @@ def slices_table(found: Comparison, by: str) -> Table:
 
 def duels_table(found: Comparison, name: str) -> Table:
     """Errors of a model over those of every other one, with paired intervals, the strongest opponent first."""
-    mine = next((model for model in found.models if model.name == name), None)
-    if mine is None:
-        there = ", ".join(sorted(model.name for model in found.models))
-        raise DataError(f"--against {name}: it is not among the models compared: {there}")
+    mine = found.models[place_of(found, name, "--against")]
     crps, mase = (duels(found.models, found.tasks, mine, metric) for metric in ("crps", "mase"))
     table = _table(f"Errors of {name} over those of", ["Other model", "CRPS ratio", "MASE ratio"])
     for pair in sorted(zip(crps, mase, strict=True), key=lambda pair: -pair[0].ratio):

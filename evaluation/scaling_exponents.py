@@ -17,7 +17,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,10 +39,30 @@ SETTLED = 37_748_736  # points of the first milestone that small and large sizes
 Row = dict[str, Any]
 
 
-def variants(folder: Path, loss: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows of dense networks by what they are fitted for, the headline first."""
-    decoders, encoders = read_rows(folder, "decoder", "decoder, large"), read_rows(folder, "encoder")
-    settled = decoders[decoders["milestone"] >= SETTLED]
+class Rows(NamedTuple):
+    """Rows of dense networks: of the two sweeps over sizes, and of the sweep over rates, decoders alone."""
+
+    decoders: pd.DataFrame
+    encoders: pd.DataFrame
+    rated: pd.DataFrame
+
+
+def rows_in(folder: Path) -> Rows:
+    """What a folder has of them."""
+    rated = read_rows(folder, "rates, every size")
+    decoders = rated[rated["kind"] == "decoder"]
+    return Rows(read_rows(folder, "decoder", "decoder, large"), read_rows(folder, "encoder"), decoders)
+
+
+def headline(rows: Rows) -> pd.DataFrame:
+    """The decoders that exponents are told of."""
+    return rows.decoders[rows.decoders["milestone"] >= SETTLED]
+
+
+def variants(rows: Rows, loss: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rows by what they are fitted for, the headline first."""
+    decoders, encoders, rated = rows
+    settled = headline(rows)
     yield "decoder", settled
     yield "encoder", encoders[encoders["milestone"] >= SETTLED]
     shared = settled["size"].isin(encoders["size"]) & settled["milestone"].isin(encoders["milestone"])
@@ -50,17 +70,15 @@ def variants(folder: Path, loss: str) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "decoder, embedding and head counted", settled.assign(active=settled["active"] + settled["ends"])
     yield "decoder, every milestone", decoders
     yield "decoder, without the first milestone", decoders[decoders["milestone"] > decoders["milestone"].min()]
-    rated = read_rows(folder, "rates, every size")
-    rated = rated[rated["kind"] == "decoder"]
     there = decoders["size"].isin(rated["size"]) & decoders["milestone"].isin(rated["milestone"])
     yield "decoder, every milestone where three rates were tried", decoders[there]
     yield "decoder, the best of three rates", best_rates(rated, loss)
 
 
-def exponent_rows(folder: Path, resamples: int) -> Iterator[Row]:
+def exponent_rows(rows: Rows, resamples: int) -> Iterator[Row]:
     """Every exponent of every variant and loss; a variant without rows enough is named and left out."""
     for loss in LOSSES:
-        for name, own in variants(folder, loss):
+        for name, own in variants(rows, loss):
             try:
                 for found in exponents(own, loss, resamples=resamples):
                     yield {"networks": name, "loss": loss, **found._asdict(), "resamples": resamples}
@@ -68,9 +86,9 @@ def exponent_rows(folder: Path, resamples: int) -> Iterator[Row]:
                 print(f"{name}, {loss}: {error}", file=sys.stderr)
 
 
-def frontier_rows(folder: Path, resamples: int) -> Iterator[Row]:
+def frontier_rows(rows: Rows, resamples: int) -> Iterator[Row]:
     """The best split of compute by each way, of dense decoders."""
-    _, dense = next(variants(folder, LOSSES[0]))
+    dense = headline(rows)
     cost = cost_of(dense["active"], dense["points"], dense["flops"])
     columns = [dense[name] for name in ("flops", "active", "points")]
     budgets = np.geomspace(dense["flops"].quantile(0.1), dense["flops"].quantile(0.9), 12)
@@ -93,9 +111,9 @@ def unchanged(seen: pd.DataFrame, loss: str, ahead: pd.DataFrame, by: str) -> np
     return np.asarray(last.reindex(ahead[key]), dtype=np.float64)
 
 
-def ahead_rows(folder: Path) -> Iterator[Row]:
+def ahead_rows(rows: Rows) -> Iterator[Row]:
     """What the smaller rows say of the largest quarter, by each form."""
-    _, dense = next(variants(folder, LOSSES[0]))
+    dense = headline(rows)
     for loss in LOSSES:
         for by in ("active", "points"):
             joint, plane = (leave_largest_out(law, dense, dense[loss], by, resamples=0) for law in (JOINT, PLANE))
@@ -113,10 +131,9 @@ def family(task: str) -> str:
     return task.split("/")[0]
 
 
-def dataset_rows(folder: Path) -> Iterator[Row]:
+def dataset_rows(rows: Rows, tasks: pd.DataFrame) -> Iterator[Row]:
     """How the joint law out of distribution hangs on the choice of data sets."""
-    tasks = read_tasks(folder)
-    for name, own in variants(folder, "ood_loss"):
+    for name, own in variants(rows, "ood_loss"):
         if name not in ("decoder", "encoder") or own.empty:
             continue
         found = leave_datasets_out(JOINT, own, tasks, {task: family(task) for task in tasks["task"].unique()})
@@ -136,11 +153,12 @@ def main() -> int:
     asked = parser.parse_args()
     made_by = origin("scipy")
     try:
+        rows = rows_in(asked.rows)
         tables = {
-            "exponents": exponent_rows(asked.rows, asked.resamples),
-            "frontier": frontier_rows(asked.rows, asked.resamples),
-            "ahead": ahead_rows(asked.rows),
-            "datasets": dataset_rows(asked.rows),
+            "exponents": exponent_rows(rows, asked.resamples),
+            "frontier": frontier_rows(rows, asked.resamples),
+            "ahead": ahead_rows(rows),
+            "datasets": dataset_rows(rows, read_tasks(asked.rows)),
         }
         for name, found in tables.items():
             table = list(found)

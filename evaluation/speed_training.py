@@ -64,11 +64,11 @@ def tokens_per_second(stage: Stage, preset: str, steps: int) -> float:
     shapes: set[tuple[int, ...]] = set()  # one for every length of window, each compiled when it is first met
     step, measured, seconds = 0, 0, 0.0
     with nullcontext() if stage.sorted_rows else using("reference"), ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(trainer.prepare, 0)
+        coming = pool.submit(trainer.prepare, 0) if stage.ahead else None
         while measured < steps:
             begun = time.perf_counter()
-            prepared = coming.result() if stage.ahead else trainer.prepare(step)
-            coming = pool.submit(trainer.prepare, step + 1) if stage.ahead else coming
+            prepared = coming.result() if coming else trainer.prepare(step)
+            coming = pool.submit(trainer.prepare, step + 1) if coming else None
             trainer.train_step(prepared)
             if len(shapes) == len(config.windows.contexts) and step >= WARM:
                 measured, seconds = measured + 1, seconds + time.perf_counter() - begun

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.rows import Model, Suite, Task
+from tsfm.errors import DataError
 from tsfm.evaluation.metrics import FLOOR, relative
 
 # T tasks, M models, G data sets, R resamples.
@@ -91,6 +92,14 @@ def compare(suite: Suite, universe: Iterable[str] | None = None, complete: float
         dropped=tuple((tasks[t].name, lacking(usable[t, kept], inside)) for t in np.flatnonzero(~shared)),
         asked=len(suite.tasks),
     )
+
+
+def place_of(found: Comparison, name: str, option: str) -> int:
+    """Where a model stands among those compared; `option` is the one that named it, for the error where it is not."""
+    names = [model.name for model in found.models]
+    if name not in names:
+        raise DataError(f"{option} {name}: it is not among the models compared: {', '.join(sorted(names))}")
+    return names.index(name)
 
 
 def ratios(models: Sequence[Model], tasks: Sequence[Task], metric: str) -> Array:

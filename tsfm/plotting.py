@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-FORECAST = "#0072B2"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+FORECAST = COLOURS[0]
 HISTORY = "#4d4d4d"
 QUIET = "#8c8c8c"
 # Coverage of each fan and its opacity; the narrow one lies on top of the wide one.

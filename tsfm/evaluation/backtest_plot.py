@@ -17,7 +17,7 @@ from tsfm.evaluation.backtest_scores import BASELINE
 from tsfm.evaluation.backtest_text import percent
 from tsfm.options import whole_number
 from tsfm.panel import Floats
-from tsfm.plotting import HISTORY, LEAST_HISTORY, PANEL_SIZE, QUIET, ForecastFigure
+from tsfm.plotting import COLOURS, HISTORY, LEAST_HISTORY, PANEL_SIZE, QUIET, ForecastFigure
 from tsfm.prediction import count, ends
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours (2008), the first for the seasonal naive forecast.
 BASELINE_COLOUR = "#E69F00"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 FAN, FAN_OF_MANY = 0.18, 0.1
 FEW_MODELS = 3
 ROOM = 0.6  # how far fans are shown beyond everything else, in heights of that

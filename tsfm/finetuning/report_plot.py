@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tsfm.evaluation.backtest_plot import COLOURS
 from tsfm.finetuning.scoring import LEVELS
 from tsfm.finetuning.settings import ZERO_SHOT
-from tsfm.plotting import HISTORY, QUIET, ForecastFigure, entitle, style, time_positions
+from tsfm.plotting import COLOURS, HISTORY, QUIET, ForecastFigure, entitle, style, time_positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

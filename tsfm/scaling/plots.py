@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tsfm.plotting import FORECAST, HISTORY, QUIET, ForecastFigure
+from tsfm.plotting import COLOURS, FORECAST, HISTORY, QUIET, ForecastFigure
 from tsfm.scaling.fitting import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OTHERS = "#D55E00"
-COLOURS = (FORECAST, OTHERS, "#009E73", "#CC79A7")  # of Okabe and Ito's set, as in tsfm/plotting.py
+OTHERS = COLOURS[1]
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 WORDS = {"active": "active parameters", "points": "points read", "flops": "FLOP of training", "total": "parameters"}
 DARKEST, LIGHTEST = 0.0, 0.86  # of the colour map: its yellow is not seen on white
