@@ -32,11 +32,16 @@ def pretrain(
     backup: Annotated[Path | None, typer.Option(help="Afterwards write a backup that a repository can carry.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
     threads: Annotated[int, typer.Option(help="Part of the run: sums depend on it.")] = 1,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda, of a new or restored run; else cpu, or as it was begun.")
+    ] = None,
     compiled: Annotated[bool, typer.Option(help="Compile the training step; needs a C++ compiler.")] = True,
     out: Annotated[Path | None, typer.Option(help="Also write the trained model into this folder, in int8.")] = None,
     folder: Annotated[Path, typer.Option(help="Where runs live.")] = RUNS,
 ) -> None:
     """Pretrain a forecaster; the same command again goes on where the run stopped."""
+    from tsfm.errors import DataError
+    from tsfm.kernels import choose_device
     from tsfm.training.runs import back_up, open_run, start_branch, write_model
     from tsfm.training.runs import restore as restore_run
     from tsfm.training.trainer import read_config
@@ -50,13 +55,20 @@ def pretrain(
     else:
         config = read_config(standing)
         check_asked(standing, config, model, preset, tokens)
+    if device is not None:
+        wanted = str(choose_device(device))
+        if standing not in (None, restore) and wanted != config.device:
+            raise DataError(
+                f"{standing} was begun on {config.device}, not on {wanted}; move it by --backup and --restore"
+            )
+        config = replace(config, device=wanted)
     sources = tuple(data.split(","))
     config = replace(config, data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
     config = replace(config, decay_share=decay).with_steps(steps)
     if branch:
         start_branch(home / branch, place, steps)
     if restore is not None:
-        restore_run(restore, place, sources)
+        restore_run(restore, place, sources, config.device)
     trainer = open_run(place, config)
     done = trainer.run(hours=hours or None, report=typer.echo)
     typer.echo(f"step {trainer.step}, {'done' if done else 'stopped; the same command goes on'}: {place}")

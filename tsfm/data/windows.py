@@ -93,11 +93,15 @@ def standardised(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 @dataclass
 class TrainingWindows:
-    """Windows of every step; `real` may be None."""
+    """Windows of every step; `real` may be None.
+
+    What is random is drawn on the CPU, but for the synthetic series, which are made on `device` and stay there.
+    """
 
     config: WindowConfig
     real: RealSeries | None
     seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _chunk: tuple[int, Tensor, Tensor] | None = field(default=None, repr=False)
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
@@ -114,7 +118,7 @@ class TrainingWindows:
         values, observed = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
         values, observed = mix(values, observed, config.mix_share, generator)
         observed = punch_holes(observed, config.hole_share, generator)
-        flip = torch.rand(batch, 1, generator=generator) < 0.5
+        flip = uniform(batch, 1, like=values, generator=generator) < 0.5
         values = torch.where(flip, -values, values)
         observed = self.shorten(observed, generator)
         values = torch.where(observed, values, 0.0)
@@ -127,12 +131,13 @@ class TrainingWindows:
         number = step // config.chunk_steps
         if self._chunk is None or self._chunk[0] != number:
             longest = max(config.contexts) + config.patch
-            made = sample(config.chunk_series, longest, self.seed * 7919 + number, families=config.families)
+            seed = self.seed * 7919 + number
+            made = sample(config.chunk_series, longest, seed, families=config.families, device=self.device)
             self._chunk = (number, made.values, made.observed)
         _, values, observed = self._chunk
-        row = torch.randint(values.shape[0], (count, 1), generator=generator)
-        first = (torch.rand(count, 1, generator=generator) * (values.shape[1] - length + 1)).long()
-        at = first + torch.arange(length)
+        row = torch.randint(values.shape[0], (count, 1), generator=generator).to(values.device)
+        first = (uniform(count, 1, like=values, generator=generator) * (values.shape[1] - length + 1)).long()
+        at = first + torch.arange(length, device=values.device)
         seen = observed[row, at]
         return standardise_rows(values[row, at], seen), seen
 
@@ -154,7 +159,7 @@ class TrainingWindows:
             spare = min(self.config.patch, length - len(piece) + 1)
             end_at = length - int(draws[row, 4] * spare)  # a short series ends anywhere in the last patch
             out[row, end_at - len(piece) : end_at] = piece
-        values = torch.from_numpy(out)
+        values = torch.from_numpy(out).to(self.device)
         observed = ~torch.isnan(values)
         values = standardise_rows(torch.where(observed, values, 0.0), observed)
         if self.config.bend_share:
@@ -164,10 +169,10 @@ class TrainingWindows:
     def shorten(self, observed: Tensor, generator: torch.Generator) -> Tensor:
         """Hide the start of some windows, so that short histories are common."""
         batch, length = observed.shape
-        position = torch.arange(length)
-        chosen = torch.rand(batch, 1, generator=generator) < self.config.short_share
+        position = torch.arange(length, device=observed.device)
+        chosen = uniform(batch, 1, like=observed, generator=generator) < self.config.short_share
         low = np.log(self.config.patch)
-        kept = torch.exp(low + torch.rand(batch, 1, generator=generator) * (np.log(length) - low))
+        kept = torch.exp(low + uniform(batch, 1, like=observed, generator=generator) * (np.log(length) - low))
         return torch.where(chosen, observed & (position >= length - kept), observed)
 
 
@@ -206,10 +211,15 @@ def bend(values: Tensor, observed: Tensor, share: float, generator: torch.Genera
     """Put a share of the rows, brought to [0, 1], through a power between 0.4 and 2.5: other tails, the same order."""
     low = torch.where(observed, values, torch.inf).amin(1, keepdim=True)
     high = torch.where(observed, values, -torch.inf).amax(1, keepdim=True)
-    draws = torch.rand(2, values.shape[0], 1, generator=generator)
+    draws = uniform(2, values.shape[0], 1, like=values, generator=generator)
     power = torch.exp(np.log(2.5) * (2 * draws[1] - 1))
     bent = ((values - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) ** power
     return torch.where(observed & (draws[0] < share), bent, values)
+
+
+def uniform(*shape: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws from [0, 1) on the device of `like`, the same ones on every device."""
+    return torch.rand(*shape, generator=generator).to(like.device)
 
 
 def standardise_rows(values: Tensor, observed: Tensor) -> Tensor:
@@ -224,9 +234,9 @@ def standardise_rows(values: Tensor, observed: Tensor) -> Tensor:
 def mix(values: Tensor, observed: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Replace a share of the windows by a convex mixture with another one (TSMixup, Ansari et al. 2024)."""
     batch = values.shape[0]
-    other = torch.randperm(batch, generator=generator)
-    weight = 0.1 + 0.8 * torch.rand(batch, 1, generator=generator)
-    chosen = torch.rand(batch, 1, generator=generator) < share
+    other = torch.randperm(batch, generator=generator).to(values.device)
+    weight = 0.1 + 0.8 * uniform(batch, 1, like=values, generator=generator)
+    chosen = uniform(batch, 1, like=values, generator=generator) < share
     mixed = weight * values + (1 - weight) * values[other]
     return torch.where(chosen, mixed, values), torch.where(chosen, observed & observed[other], observed)
 
@@ -234,10 +244,10 @@ def mix(values: Tensor, observed: Tensor, share: float, generator: torch.Generat
 def punch_holes(observed: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Hide one random stretch, and a sprinkle of single steps, in a share of the windows."""
     batch, length = observed.shape
-    position = torch.arange(length)
-    draws = torch.rand(4, batch, 1, generator=generator)
+    position = torch.arange(length, device=observed.device)
+    draws = uniform(4, batch, 1, like=observed, generator=generator)
     width = torch.exp(draws[1] * np.log(length / 8))
     start = draws[2] * length
     gap = (position >= start) & (position < start + width)
-    sprinkle = torch.rand(batch, length, generator=generator) < 0.3 * draws[3] ** 3
+    sprinkle = uniform(batch, length, like=observed, generator=generator) < 0.3 * draws[3] ** 3
     return torch.where(draws[0] < share, observed & ~gap & ~sprinkle, observed)

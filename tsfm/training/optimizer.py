@@ -158,7 +158,8 @@ class NorMuonAdamW:
         for position, parameter in enumerate(self.rest):
             prefix = f"adam.{position}."
             kept = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            self.adam.state[parameter] = {key: value.clone() for key, value in kept.items()}
+            on = {key: "cpu" if key == "step" else parameter.device for key in kept}  # AdamW counts steps on the CPU
+            self.adam.state[parameter] = {key: value.to(on[key], copy=True) for key, value in kept.items()}
 
 
 def rate_factor(step: int, start: int, ready: int, decay_start: int | None, total: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from datasets_registry import load_card, names
@@ -93,8 +94,8 @@ def back_up(run: Path, target: Path) -> Path:
     return target
 
 
-def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
-    """Make `target` a run that goes on from a backup, on `data`; does nothing where the run exists.
+def restore(backup: Path, target: Path, data: tuple[str, ...], device: str = "cpu") -> None:
+    """Make `target` a run that goes on from a backup, on `data` and a device; does nothing where the run exists.
 
     The schedule starts again with a warm-up at the step of the backup, so the data are those that come next.
     """
@@ -102,7 +103,7 @@ def restore(backup: Path, target: Path, data: tuple[str, ...]) -> None:
         return
     tensors, metadata = load_state(backup / "state.safetensors")
     target.mkdir(parents=True, exist_ok=True)
-    config = replace(read_config(backup), data=data, warmup_from=int(metadata["step"]))
+    config = replace(read_config(backup), data=data, device=device, warmup_from=int(metadata["step"]))
     weights = {name: value.float() for name, value in tensors.items()}
     save_state(target / "state.safetensors", weights, metadata)
     write_text(target / "run.json", as_json(config))
@@ -125,7 +126,7 @@ def write_model(model: Any, folder: Path, run: Path) -> Path:
             "tokens": step * tokens_of(config),
             "active_parameters": active_parameters(model),
             "hours": round(seconds / 3600, 2),
-            "hardware": f"{config.threads} CPU thread" + "s" * (config.threads > 1),
+            "hardware": hardware(config),
             "real_share": config.windows.real_share if any(name != "synthetic" for name in config.data) else 0.0,
             "seed": config.seed,
             "withheld": config.withhold,
@@ -135,6 +136,13 @@ def write_model(model: Any, folder: Path, run: Path) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         path, entry = carry(real_sets(config), Path(scratch))
         return write(model.eval(), card | {"fingerprints": entry}, folder, path)
+
+
+def hardware(config: RunConfig) -> str:
+    """What a run is computed on, in words."""
+    if config.device.startswith("cuda"):
+        return torch.cuda.get_device_name(config.device)
+    return f"{config.threads} CPU thread" + "s" * (config.threads > 1)
 
 
 def progress_of(run: Path) -> tuple[int, float]:

@@ -2,9 +2,8 @@
 
 A run is a folder: `run.json` (everything that was decided: model, data, seed, steps, rates), `state.safetensors`
 (weights, optimiser, step) and `log.csv` (loss of every step). Step s depends on the state after s - 1 and on data that
-are a pure function of (seed, s); so a run killed at any moment and started again gives the same losses bit for bit on
-one CPU with the same number of threads. For that the schedule goes by step: hours are turned into steps once, and the
-number is written down.
+are a pure function of (seed, s): a run killed at any moment and started again gives the same losses bit for bit on one
+CPU with the same number of threads. For that the schedule goes by step: hours are turned into steps once, for good.
 """
 
 import json
@@ -24,7 +23,7 @@ import tsfm.models  # noqa: F401  fills the registry
 from tsfm import registry
 from tsfm.data.windows import RealSeries, RealSets, TrainingWindows, WindowConfig, WindowSource, gather_real
 from tsfm.errors import DataError
-from tsfm.kernels import choose_precision, keep_freed_memory
+from tsfm.kernels import choose_device, choose_precision, keep_freed_memory
 from tsfm.nn.lags import FIRST_BOUNDARY
 from tsfm.nn.losses import pinball, weighted_mean
 from tsfm.nn.masking import contiguous_masks
@@ -55,6 +54,7 @@ class RunConfig:
     relative       how far the loss counts relative errors instead of absolute ones (losses.py)
     balance_rate   largest step of the experts' balance bias
     balance_weight, logit_weight   of the router's two losses
+    device         where steps are computed and synthetic series are made, "cpu" or "cuda"; threads are those of the CPU
     """
 
     model: Any
@@ -78,6 +78,7 @@ class RunConfig:
     balance_weight: float = 0.01
     logit_weight: float = 1e-4
     threads: int = 1
+    device: str = "cpu"
     compiled: bool = True
     architecture: str = "moe-decoder"
 
@@ -128,10 +129,10 @@ class Trainer:
     def __init__(self, folder: Path, config: RunConfig, real_sets: RealSets = (), source: WindowSource | None = None):
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        self.folder, self.config = folder, config
+        self.folder, self.config, self.device = folder, config, choose_device(config.device)
         self.real: RealSeries | None = gather_real(real_sets) if real_sets else None
-        self.windows: WindowSource = source or TrainingWindows(config.windows, self.real, config.seed)
-        self.model: Any = registry.get(config.architecture)(config.model)
+        self.windows: WindowSource = source or TrainingWindows(config.windows, self.real, config.seed, self.device)
+        self.model: Any = registry.get(config.architecture)(config.model).to(self.device)
         self.by_itself = hasattr(self.model, "window_loss")
         compiled = config.compiled and not self.by_itself
         self.optimizer = NorMuonAdamW(
@@ -142,8 +143,8 @@ class Trainer:
             config.weight_decay,
             compiled=compiled,
         )
-        self.levels = torch.tensor(self.model.levels)
-        self.precision = choose_precision(torch.device("cpu"))
+        self.levels = torch.tensor(self.model.levels, device=self.device)
+        self.precision = choose_precision(self.device)
         self.step, self.seconds, self.clock, self._stop = 0, 0.0, time.monotonic, False  # the clock is of `seconds`
         self.busiest = 1.0  # load of the busiest expert over the mean load, averaged over layers
         self.losses: list[float] = []  # of the steps since the last resume
@@ -152,7 +153,7 @@ class Trainer:
 
     def core(self, channels: Tensor, bias: Tensor, target: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss to minimise, the forecast part of it, and the load of every expert (depth, E)."""
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16):
             quantiles, load, router = self.model(channels, bias)
         loss = weighted_mean(pinball(target, quantiles, self.levels), counted, self.config.relative)
         extra = self.config.logit_weight * router[0] + self.config.balance_weight * router[1]
@@ -169,14 +170,14 @@ class Trainer:
 
         For a model that knows its own loss, the windows as they are: values and observed (B, L).
         """
-        values, observed = self.windows.draw(step)
+        values, observed = (drawn.to(self.device) for drawn in self.windows.draw(step))
         if self.by_itself:
             return values.flatten(1), observed.flatten(1)
         generator = torch.Generator().manual_seed(self.config.seed * 104_729 + step)
         batch, patches = values.shape[0], values.shape[1] - 1
         longest, share = self.config.model.max_ahead, self.config.mask_share
         hidden = contiguous_masks(batch, patches, longest, share, generator, self.config.mask_spans)
-        seen = observed[:, :-1] & ~hidden[..., None]
+        seen = observed[:, :-1] & ~hidden.to(self.device)[..., None]
         visible = torch.where(seen, values[:, :-1], 0.0)
         made = self.model.inputs(visible, seen, random_boundaries(patches, generator))
         target = squash(values[:, 1:], made.scale).clamp(-8, 8)
@@ -208,7 +209,7 @@ class Trainer:
         """
         keep_freed_memory()
         self.resume()
-        # The next step's data are made while this one is computed: they depend on nothing but its number.
+        # The next step's data, which depend on its number alone, are made while this one is computed.
         ahead = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(self.config.threads,))
         coming = ahead.submit(self.prepare, self.step)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -270,9 +271,8 @@ class Trainer:
         write_text(log, "step,loss\n" + "".join(kept) + rows)
         tensors = with_prefix("model.", dict(self.model.state_dict()))
         tensors |= with_prefix("optimizer.", self.optimizer.state())
-        save_state(
-            self.folder / "state.safetensors", tensors, {"step": str(self.step), "seconds": f"{self.seconds:.3f}"}
-        )
+        metadata = {"step": str(self.step), "seconds": f"{self.seconds:.3f}"}
+        save_state(self.folder / "state.safetensors", tensors, metadata)
 
     def resume(self) -> None:
         """Continue from the folder's state, or begin: write run.json and a first state."""
