@@ -8,6 +8,7 @@ exponents.csv   every exponent, in and out of distribution, by the forms of tsfm
 frontier.csv    exponents of the best size and data in compute, by Hoffmann et al. 2022's three ways
 ahead.csv       how far off the largest sizes and the most points are, unseen, by the joint law, by a plane in logs
                 without an irreducible loss, and by no change at all
+rates.csv       the best peak rate as a power of size and points, at one batch and with the batch
 datasets.csv    standard error of the joint exponents out of distribution from the choice of data sets (jackknife)
 
 Rows are those of `scaling_study.py run`; no GPU and no data are needed, two minutes of one core are.
@@ -30,11 +31,15 @@ from tsfm.scaling.fitting import leave_largest_out
 from tsfm.scaling.frontier import Frontier, envelope, frontier, isoflop
 from tsfm.scaling.jackknife import leave_datasets_out
 from tsfm.scaling.laws import JOINT, PLANE
+from tsfm.scaling.plan import read_study
+from tsfm.scaling.rates import fit_rates
 from tsfm.scaling.results import best_rates, read_rows, read_tasks
 
 FOLDER = ROOT / "evaluation" / "results" / "scaling"
 LOSSES = ("id_loss_synthetic", "id_loss", "id_loss_real", "ood_loss", "mase")
 SETTLED = 37_748_736  # points of the first milestone that small and large sizes have not spent on warming up
+
+SIZES = ("active", "points")
 
 Row = dict[str, Any]
 
@@ -126,6 +131,25 @@ def ahead_rows(rows: Rows) -> Iterator[Row]:
                 yield row | {"mean_error": np.abs(wrong).mean(), "largest_error": np.abs(wrong).max()}
 
 
+def rate_rows(folder: Path) -> Iterator[Row]:
+    """The rule of the best rate, of decoders: at steps of 2,048 tokens, and of all steps with the batch in it."""
+    tried = [group.name for group in read_study("study").groups if group.name.startswith(("rates", "batches"))]
+    rows = read_rows(folder, *tried)
+    dense = rows[(rows["kind"] == "decoder") & (rows["experts"] == 0)]
+    for loss in LOSSES:
+        for own, variables in ((dense[dense["batch"] == 2048], SIZES), (dense, (*SIZES, "batch"))):
+            try:
+                rule = fit_rates(own, loss, variables)
+            except DataError as error:
+                print(f"rates, {loss}: {error}", file=sys.stderr)
+                continue
+            about = {"loss": loss, "level": rule.level, "width": rule.width, "curves": rule.curves, "rows": rule.rows}
+            about["error"] = rule.error
+            for name, value in {"centre": rule.centre, **rule.exponents}.items():
+                low, high = rule.intervals[name]
+                yield {"rule": " ".join(variables), "what": name, "value": value, "low": low, "high": high, **about}
+
+
 def family(task: str) -> str:
     """The data set of a task, whatever its frequency: ETTh1 and ETTm1 are one."""
     return task.split("/")[0]
@@ -158,6 +182,7 @@ def main() -> int:
             "exponents": exponent_rows(rows, asked.resamples),
             "frontier": frontier_rows(rows, asked.resamples),
             "ahead": ahead_rows(rows),
+            "rates": rate_rows(asked.rows),
             "datasets": dataset_rows(rows, read_tasks(asked.rows)),
         }
         for name, found in tables.items():
