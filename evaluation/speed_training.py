@@ -26,7 +26,8 @@ from rich.console import Console
 from tsfm.evaluation.results import ROOT, origin, put_rows
 from tsfm.kernels import keep_freed_memory, using
 from tsfm.models.moe_decoder import PRESETS
-from tsfm.training.trainer import RunConfig, Trainer
+from tsfm.training.config import RunConfig
+from tsfm.training.trainer import Trainer
 
 WARM = 8  # steps before the clock starts, at least
 

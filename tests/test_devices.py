@@ -16,7 +16,8 @@ from tsfm.cli.pretrain import begun
 from tsfm.data import windows
 from tsfm.data.synthetic import sample
 from tsfm.training import trainer
-from tsfm.training.trainer import RunConfig, Trainer
+from tsfm.training.config import RunConfig
+from tsfm.training.trainer import Trainer
 
 RANDOM = np.random.default_rng(0)
 SERIES = [np.sin(np.arange(300) / 3) + RANDOM.normal(size=300) / 10, np.arange(90.0)]

@@ -11,7 +11,7 @@ from tsfm.data.windows import WindowConfig
 from tsfm.errors import DataError
 from tsfm.models.moe_decoder import MoEDecoderConfig
 from tsfm.models.time_moe import PRESETS
-from tsfm.training.trainer import RunConfig, as_json
+from tsfm.training.config import RunConfig, as_json
 
 WINDOWS = WindowConfig(
     patch=16, contexts=(64, 128), context_shares=(0.5, 0.5), tokens=32, chunk_series=16, chunk_steps=4

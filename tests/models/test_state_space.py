@@ -15,8 +15,9 @@ from tsfm.models.state_space import PRESETS, StateSpace
 from tsfm.models.state_space_mixers import MIXERS, recall
 from tsfm.nn.lags import LADDER, best_lags, lags_since_start
 from tsfm.nn.scaling import causal_scale, squash
+from tsfm.training.config import RunConfig
 from tsfm.training.runs import open_run, write_model
-from tsfm.training.trainer import RunConfig, Trainer
+from tsfm.training.trainer import Trainer
 
 PATCH = 32
 RECURRENT = sorted(set(MIXERS) - {"attention"})

@@ -18,7 +18,8 @@ from tsfm.models.visual_mae_sheets import sheet_of
 from tsfm.models.visual_mae_training import lesson_of, patch_of
 from tsfm.nn.periods import choose_period
 from tsfm.nn.sheets import copies_of, draw, fold_of, neighbours, read, resampling, stretches
-from tsfm.training.trainer import RunConfig, Trainer
+from tsfm.training.config import RunConfig
+from tsfm.training.trainer import Trainer
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "visionts"
 TINY = PRESETS["tiny"]

@@ -26,7 +26,8 @@ from tsfm.models.vitime_pixels import (
     scene_of,
     value_of,
 )
-from tsfm.training.trainer import Trainer, read_config
+from tsfm.training.config import read_config
+from tsfm.training.trainer import Trainer
 
 STORED = Stored("vitime")
 CONFIG = STORED.config

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tsfm.errors import DataError
-from tsfm.scaling.rates import REFERENCE, fit_rates
+from tsfm.scaling.rates import REFERENCE, beside_best, fit_rates
 
 CENTRE, SIZE, DATA, BATCH, NARROW = 2.4, -0.36, -0.5, 0.4, 0.005
 
@@ -40,6 +40,13 @@ def test_a_known_rule_is_found_again():
     assert (rule.curves, rule.rows) == (36, 144)
     assert rule.best(active=1e6, points=2.0**25) == pytest.approx(CENTRE * 10**SIZE)
     assert rule.best(**REFERENCE) == pytest.approx(CENTRE)
+
+
+def test_all_curves_fall_on_one_bowl():
+    rows = rows_of(batches=(2048, 8192))
+    rule = fit_rates(rows, "loss", ("active", "points", "batch"))
+    found = beside_best(rule, rows, "loss")
+    np.testing.assert_allclose(np.log(found["above"]), NARROW * np.log(found["beside"]) ** 2, atol=1e-12)
 
 
 def test_its_intervals_hold_what_they_should():

@@ -13,8 +13,9 @@ from tsfm.errors import DataError
 from tsfm.loading import load
 from tsfm.models.moe_decoder import PRESETS as DECODER
 from tsfm.models.time_moe import PRESETS
+from tsfm.training.config import RunConfig, read_config
 from tsfm.training.runs import open_run, write_model
-from tsfm.training.trainer import RunConfig, Trainer, read_config
+from tsfm.training.trainer import Trainer
 
 WINDOWS = WindowConfig(contexts=(64, 128), context_shares=(0.5, 0.5), tokens=16, chunk_series=16, chunk_steps=4)
 CONFIG = RunConfig(PRESETS["tiny"], WINDOWS, seed=3, steps=8, warmup=3, decay_start=6, architecture="time-moe")

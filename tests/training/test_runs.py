@@ -12,8 +12,8 @@ from tsfm.data.windows import WindowConfig
 from tsfm.leaks import FILE
 from tsfm.loading import load
 from tsfm.models.moe_decoder import MoEDecoderConfig
+from tsfm.training.config import RunConfig
 from tsfm.training.runs import open_run, series_of, write_model
-from tsfm.training.trainer import RunConfig
 
 MODEL = MoEDecoderConfig(width=32, depth=1, heads=2, shared_width=16, expert_width=8, experts=4, patch=16)
 WINDOWS = WindowConfig(

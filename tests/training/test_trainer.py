@@ -19,9 +19,10 @@ from tsfm.loading import load
 from tsfm.models.moe_decoder import MoEDecoderConfig
 from tsfm.nn.losses import pinball, weighted_mean
 from tsfm.training.checkpoint import load_state
+from tsfm.training.config import RunConfig, as_json, read_config
 from tsfm.training.optimizer import NorMuonAdamW, orthogonalise, rate_factor
 from tsfm.training.runs import back_up, open_run, restore, start_branch, write_model
-from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config
+from tsfm.training.trainer import Trainer
 
 MODEL = MoEDecoderConfig(width=32, depth=2, heads=2, shared_width=16, expert_width=8, experts=4, patch=16)
 WINDOWS = WindowConfig(
@@ -58,7 +59,7 @@ def test_kill_nine_at_any_moment_leaves_a_run_that_resumes_bit_for_bit(tmp_path)
     (tmp_path / "killed" / "run.json").write_text(as_json(config))
     program = (
         "import sys; from pathlib import Path; from tsfm.training.runs import open_run; "
-        "from tsfm.training.trainer import read_config; folder = Path(sys.argv[1]); "
+        "from tsfm.training.config import read_config; folder = Path(sys.argv[1]); "
         "open_run(folder, read_config(folder)).run(report=lambda line: None, save_every=0.0)"
     )
     for patience in (3, 1, 2):
@@ -88,6 +89,11 @@ def test_a_branch_decays_from_the_state_it_left(tmp_path):
     assert (branch.config.steps, branch.config.decay_start) == (10, 6)
     assert branch.run(report=lambda line: None)
     assert read_config(tmp_path / "main").steps == 6
+    start_branch(tmp_path / "main", tmp_path / "later", steps=4, decay=0.25, rate=0.5)
+    later = read_config(tmp_path / "later")
+    assert (later.steps, later.decay_start, later.matrix_rate) == (10, 9, CONFIG.matrix_rate / 2)
+    start_branch(tmp_path / "main", tmp_path / "steady", steps=4, decay=0.0)
+    assert read_config(tmp_path / "steady").decay_start is None
     with pytest.raises(DataError, match="--steps 0"):
         start_branch(tmp_path / "main", tmp_path / "other", steps=0)
 

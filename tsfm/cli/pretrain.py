@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tsfm.training.trainer import RunConfig
+    from tsfm.training.config import RunConfig
 
 RUNS = Path("~/.cache/tsfm/train")
 MODEL, PRESET = "moe-decoder", "tiny"
@@ -26,8 +26,13 @@ def pretrain(
     hours: Annotated[float, typer.Option(help="Training time, turned into steps after a minute of measuring.")] = 0.0,
     steps: Annotated[int, typer.Option(help="Steps instead of hours.")] = 0,
     tokens: Annotated[int | None, typer.Option(help="Tokens of a step of a new run, 8,192 if not given.")] = None,
-    decay: Annotated[float, typer.Option(help="Share of the steps over which the rate falls to zero.")] = 0.2,
-    branch: Annotated[str, typer.Option(help="Begin from the state of another run, and decay over --steps more.")] = "",
+    decay: Annotated[
+        float | None, typer.Option(help="Share of the steps over which the rate falls to zero: 0.2, of a branch all.")
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(help="Peak rates of a new run, times the usual; of a branch, its run's.")
+    ] = 1.0,
+    branch: Annotated[str, typer.Option(help="Begin from the state of another run, and take --steps more.")] = "",
     restore: Annotated[Path | None, typer.Option(help="Begin from a backup in the repository.")] = None,
     backup: Annotated[Path | None, typer.Option(help="Afterwards write a backup that a repository can carry.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
@@ -42,9 +47,9 @@ def pretrain(
     """Pretrain a forecaster; the same command again goes on where the run stopped."""
     from tsfm.errors import DataError
     from tsfm.kernels import choose_device
+    from tsfm.training.config import read_config
     from tsfm.training.runs import back_up, open_run, start_branch, write_model
     from tsfm.training.runs import restore as restore_run
-    from tsfm.training.trainer import read_config
 
     home = folder.expanduser()
     place = home / (run or run_name(model or MODEL, preset or PRESET))
@@ -64,9 +69,9 @@ def pretrain(
         config = replace(config, device=wanted)
     sources = tuple(data.split(","))
     config = replace(config, data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
-    config = replace(config, decay_share=decay).with_steps(steps)
+    config = replace(config, decay_share=0.2 if decay is None else decay).with_steps(steps).at_rate(rate)
     if branch:
-        start_branch(home / branch, place, steps)
+        start_branch(home / branch, place, steps, 1.0 if decay is None else decay, rate)
     if restore is not None:
         restore_run(restore, place, sources, config.device)
     trainer = open_run(place, config)
@@ -122,7 +127,7 @@ def begun(model: str, preset: str) -> "RunConfig":
     import tsfm.models  # noqa: F401  fills the registry
     from tsfm import registry
     from tsfm.errors import DataError
-    from tsfm.training.trainer import RunConfig, learns_from_patches
+    from tsfm.training.config import RunConfig, learns_from_patches
 
     entries = {name: registry.get(name) for name in registry.names()}
     trainable = [name for name, entry in entries.items() if learns_from_patches(entry) or hasattr(entry, "window_loss")]

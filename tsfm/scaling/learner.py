@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from tsfm.data.windows import WindowSource
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.nn.scaling import Scale, squash
-from tsfm.training.trainer import Prepared, RunConfig, Trainer
+from tsfm.training.config import RunConfig
+from tsfm.training.trainer import Prepared, Trainer
 
 # B windows, N tokens, P patch length.
 

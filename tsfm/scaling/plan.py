@@ -32,8 +32,8 @@ from tsfm.data.windows import WindowConfig
 from tsfm.errors import DataError, UnknownName
 from tsfm.models.moe_decoder import MoEDecoder, MoEDecoderConfig
 from tsfm.scaling.corpus import CorpusConfig
+from tsfm.training.config import RunConfig
 from tsfm.training.runs import active_parameters
-from tsfm.training.trainer import RunConfig
 
 # D width, E experts, K experts a token, N tokens of a window.
 
@@ -115,19 +115,16 @@ class Plan:
 
     def run_config(self, corpus: CorpusConfig) -> RunConfig:
         """What the trainer is told; its own rates times `rate`, and a trunk that does not decay."""
-        usual = RunConfig(model=None)
-        return RunConfig(
+        usual = RunConfig(
             model=self.model(corpus.context, corpus.patch),
             windows=WindowConfig(corpus.patch, (corpus.context,), (1.0,), self.batch, corpus.real_share),
             seed=self.seed,
             warmup=max(2, min(self.warmup, self.warmup * WARMUP_TOKENS // self.batch)),
-            matrix_rate=self.rate * usual.matrix_rate,
-            other_rate=self.rate * usual.other_rate,
-            router_rate=self.rate * usual.router_rate,
             mask_share=0.6,
             mask_spans=2,
             compiled=self.compiled,
         )
+        return usual.at_rate(self.rate)
 
     def steps(self, points: int, patch: int) -> tuple[int, int]:
         """Steps of the trunk before a milestone's decay starts, and of the milestone in all."""

@@ -86,6 +86,16 @@ def fit_rates(
     return RateRule(float(np.exp(centre)), found, intervals, level, width, len(np.unique(curves)), len(kept), error)
 
 
+def beside_best(rule: RateRule, rows: pd.DataFrame, loss: str) -> pd.DataFrame:
+    """The rows with their rate over the best one, `beside`, and their loss over that of their curve there, `above`."""
+    at = {name: rows[name].to_numpy(dtype=np.float64) / REFERENCE[name] for name in rule.exponents}
+    best = rule.centre * np.prod([at[name] ** power for name, power in rule.exponents.items()], axis=0)
+    away = np.log(rows["rate"].to_numpy(dtype=np.float64) / best)
+    least = np.log(rows[loss]) - 0.01 * (away / np.log(rule.width)) ** 2
+    floor = least.groupby([rows[name] for name in CURVE]).transform("mean")
+    return rows.assign(beside=np.exp(away), above=np.exp(np.log(rows[loss]) - floor))
+
+
 def opened(rows: pd.DataFrame, variables: Sequence[str]) -> Floats:
     """What the bowl is linear in, (n, 2 + variables): x^2, x, and x times the log of each variable."""
     x = np.log(rows["rate"].to_numpy(dtype=np.float64))

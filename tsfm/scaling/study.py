@@ -33,8 +33,8 @@ from tsfm.scaling.learner import Learner
 from tsfm.scaling.measure import Exam, losses_of
 from tsfm.scaling.plan import Plan, Study, counted, flops_a_point, read_study
 from tsfm.training.checkpoint import load_state, save_state
+from tsfm.training.config import as_tuples, read_config
 from tsfm.training.runs import progress_of, start_branch
-from tsfm.training.trainer import as_tuples, read_config
 
 Row = dict[str, Any]
 SAVE_EVERY = 240.0  # seconds

@@ -18,7 +18,8 @@ from tsfm.errors import DataError
 from tsfm.leaks import carry
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.training.checkpoint import load_state, save_state, write_text
-from tsfm.training.trainer import RunConfig, Trainer, as_json, read_config, tokens_of
+from tsfm.training.config import RunConfig, as_json, read_config, tokens_of
+from tsfm.training.trainer import Trainer
 
 DESCRIPTION = (
     "Small zero-shot forecaster: a causal patch decoder with sparse experts, trained from nothing by this project."
@@ -61,19 +62,24 @@ def withheld(path: Path) -> tuple[str, ...]:
     return load_card(path.stem).withheld if path.stem in names() else ()
 
 
-def start_branch(source: Path, target: Path, steps: int) -> None:
-    """Make `target` a run that begins at the state of `source` and decays to zero over `steps` more steps."""
+def start_branch(source: Path, target: Path, steps: int, decay: float = 1.0, rate: float = 1.0) -> None:
+    """Make `target` a run that begins at the state of `source` and takes `steps` more steps; nothing where it exists.
+
+    decay  share of these steps over which the rate falls to zero, the last ones
+    rate   peak rates of these steps, times those of `source`
+    """
     if (target / "run.json").exists():
         return
     if steps < 1:
-        raise DataError(f"--steps {steps} with --branch: say over how many steps the rate should fall to zero")
+        raise DataError(f"--steps {steps} with --branch: say how many steps it should take")
     state = source / "state.safetensors"
     if not state.exists():
         raise DataError(f"{source} has no state.safetensors; branch off a run that has saved one")
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(state, target / "state.safetensors")
     step = int(load_state(target / "state.safetensors")[1]["step"])
-    config = replace(read_config(source), steps=step + steps, decay_start=step)
+    falls = step + round(steps * (1 - decay)) if decay else None
+    config = replace(read_config(source), steps=step + steps, decay_start=falls).at_rate(rate)
     if (source / "log.csv").exists():
         lines = (source / "log.csv").read_text().splitlines(keepends=True)[: step + 1]
         write_text(target / "log.csv", "".join(lines))

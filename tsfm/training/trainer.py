@@ -6,12 +6,10 @@ are a pure function of (seed, s): a run killed at any moment and started again g
 CPU with the same number of threads. For that the schedule goes by step: hours are turned into steps once, for good.
 """
 
-import json
 import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import tsfm.models  # noqa: F401  fills the registry
 from tsfm import registry
-from tsfm.data.windows import RealSeries, RealSets, TrainingWindows, WindowConfig, WindowSource, gather_real
-from tsfm.errors import DataError
+from tsfm.data.windows import RealSeries, RealSets, TrainingWindows, WindowSource, gather_real
 from tsfm.kernels import choose_device, choose_precision, keep_freed_memory
 from tsfm.nn.lags import FIRST_BOUNDARY
 from tsfm.nn.losses import pinball, weighted_mean
@@ -30,6 +26,7 @@ from tsfm.nn.masking import contiguous_masks
 from tsfm.nn.moe import SparseExperts, rebalance
 from tsfm.nn.scaling import squash
 from tsfm.training.checkpoint import load_state, save_state, under_prefix, with_prefix, write_text
+from tsfm.training.config import RunConfig, as_json, tokens_of
 from tsfm.training.optimizer import NorMuonAdamW, rate_factor
 
 # B windows, N tokens, P patch length, Q quantile levels.
@@ -37,90 +34,6 @@ from tsfm.training.optimizer import NorMuonAdamW, rate_factor
 MEASURED_SECONDS = 60.0
 
 Prepared = tuple[Tensor, ...]  # channels, attention bias (or mask), target, counted; or values, observed
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything a run's numbers depend on, beside the code.
-
-    model          config of the architecture; one that has a `window_loss` says itself what it learns from windows
-    withhold       leave out the series that cards name as standing in an evaluation set too; False only in runs that
-                   were begun before any was found, and in their branches
-    steps          0: not known yet, fixed from the hours asked for after a minute of measuring
-    decay_start    step where the rate starts to fall to zero at `steps`; None: never
-    warmup_from    step where the warm-up starts: 0, or the step of the backup that a run was restored from
-    mask_share     share of windows with hidden spans
-    mask_spans     the most spans a window may have
-    relative       how far the loss counts relative errors instead of absolute ones (losses.py)
-    balance_rate   largest step of the experts' balance bias
-    balance_weight, logit_weight   of the router's two losses
-    device         where steps are computed and synthetic series are made, "cpu" or "cuda"; threads are those of the CPU
-    """
-
-    model: Any
-    windows: WindowConfig = field(default_factory=WindowConfig)
-    data: tuple[str, ...] = ("synthetic",)
-    withhold: bool = False
-    seed: int = 0
-    steps: int = 0
-    warmup: int = 200
-    warmup_from: int = 0
-    decay_start: int | None = None
-    decay_share: float = 0.2
-    matrix_rate: float = 0.007
-    other_rate: float = 2e-3
-    router_rate: float = 4e-4
-    weight_decay: float = 0.1
-    mask_share: float = 0.6
-    mask_spans: int = 2
-    relative: float = 0.0
-    balance_rate: float = 0.01
-    balance_weight: float = 0.01
-    logit_weight: float = 1e-4
-    threads: int = 1
-    device: str = "cpu"
-    compiled: bool = True
-    architecture: str = "moe-decoder"
-
-    def with_steps(self, steps: int) -> "RunConfig":
-        """The same run over `steps` steps; the rate falls over the last `decay_share` of them."""
-        start = None if self.decay_share == 0 or steps == 0 else int(steps * (1 - self.decay_share))
-        return replace(self, steps=steps, decay_start=start)
-
-
-def tokens_of(config: RunConfig) -> int:
-    """Tokens of a step: patches of context, or points for a model that has no patches."""
-    patched = hasattr(config.model, "patch")
-    return config.windows.tokens if patched else config.windows.tokens * config.windows.patch
-
-
-def learns_from_patches(entry: Any) -> bool:
-    """Whether a registered model is shown patches by `inputs` and learns the quantiles of the next, as the flagship.
-
-    Others have a loss of their own, `window_loss`, or cannot be trained here.
-    """
-    return hasattr(entry, "inputs")
-
-
-def as_json(config: RunConfig) -> str:
-    """Text of run.json."""
-    return json.dumps(asdict(config), indent=2) + "\n"
-
-
-def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run's folder."""
-    try:
-        kept: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    except FileNotFoundError:
-        raise DataError(f"{folder} has no run.json; name the folder of a run, or start one") from None
-    model, windows = (as_tuples(kept.pop(key)) for key in ("model", "windows"))
-    config = registry.get(kept.get("architecture", RunConfig.architecture)).Config(**model)
-    return RunConfig(config, WindowConfig(**windows), **as_tuples(kept))
-
-
-def as_tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples they were."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
 
 
 class Trainer:
