@@ -9,6 +9,7 @@ frontier.csv    exponents of the best size and data in compute, by Hoffmann et a
 ahead.csv       how far off the largest sizes and the most points are, unseen, by the joint law, by a plane in logs
                 without an irreducible loss, and by no change at all
 rates.csv       the best peak rate as a power of size and points, at one batch and with the batch
+repeats.csv     the constant R of repeated points, of pools whose loss has not begun to rise
 datasets.csv    standard error of the joint exponents out of distribution from the choice of data sets (jackknife)
 
 Rows are those of `scaling_study.py run`; no GPU and no data are needed, two minutes of one core are.
@@ -30,7 +31,7 @@ from tsfm.scaling.exponents import exponents, fit_rows
 from tsfm.scaling.fitting import leave_largest_out
 from tsfm.scaling.frontier import Frontier, envelope, frontier, isoflop
 from tsfm.scaling.jackknife import leave_datasets_out
-from tsfm.scaling.laws import JOINT, PLANE
+from tsfm.scaling.laws import JOINT, PLANE, REPEATED
 from tsfm.scaling.plan import read_study
 from tsfm.scaling.rates import fit_rates
 from tsfm.scaling.results import best_rates, read_rows, read_tasks
@@ -150,6 +151,26 @@ def rate_rows(folder: Path) -> Iterator[Row]:
                 yield {"rule": " ".join(variables), "what": name, "value": value, "low": low, "high": high, **about}
 
 
+def repeat_rows(rows: Rows, pools: pd.DataFrame, resamples: int) -> Iterator[Row]:
+    """What repeated points are worth, of decoders: those that have read each point once, and pools.
+
+    The law cannot follow a loss that rises again, so a pool is left out from where its synthetic exams rise.
+    """
+    if pools.empty:
+        return
+    rises = pools.sort_values("points").groupby(["size", "pool"])["id_loss_synthetic"].diff() > 0
+    falling = pools[~rises.reindex(pools.index)]
+    for since in (SETTLED, 0):
+        every = pd.concat([rows.decoders, falling])
+        own = every[every["milestone"] >= since]
+        for loss in LOSSES[:-1]:
+            found = fit_rows(REPEATED, own, loss, resamples=resamples)
+            (low, high), shape = found.intervals["R"], REPEATED.shapes[-1]
+            row = {"loss": loss, "since": since, "R": found.parameters["R"], "low": low, "high": high}
+            row |= {"level": found.level, "identified": 1.05 * shape.low < low and high < 0.95 * shape.high}
+            yield row | {"rows": found.rows, "error": found.error, "resamples": resamples}
+
+
 def family(task: str) -> str:
     """The data set of a task, whatever its frequency: ETTh1 and ETTm1 are one."""
     return task.split("/")[0]
@@ -183,6 +204,7 @@ def main() -> int:
             "frontier": frontier_rows(rows, asked.resamples),
             "ahead": ahead_rows(rows),
             "rates": rate_rows(asked.rows),
+            "repeats": repeat_rows(rows, read_rows(asked.rows, "pools"), asked.resamples),
             "datasets": dataset_rows(rows, read_tasks(asked.rows)),
         }
         for name, found in tables.items():

@@ -8,6 +8,7 @@ from tsfm.evaluation.results import read_csv
 from tsfm.scaling.laws import JOINT
 from tsfm.scaling.plan import counted, flops_a_point, read_study
 
+GROUPS = ("decoder", "decoder, large", "rates, every size", "pools")
 TRUTH = {"E": 0.3, "A": 3.0, "B": 200.0, "a": 0.35, "b": 0.4}
 
 
@@ -17,13 +18,15 @@ def folder(tmp_path):
     study, random, rows = read_study(), np.random.default_rng(0), []
     best = {plan.size: plan.rate for plan in study.plans_of(["decoder", "decoder, large"])}
     for plan in study.plans:
-        if plan.kind == "decoder" and plan.group in ("decoder", "decoder, large", "rates, every size"):
+        if plan.kind == "decoder" and plan.group in GROUPS:
             model = plan.model(study.corpus.context, study.corpus.patch)
             count = counted(model)
             for points in plan.milestones:
                 row = {"run": plan.name, "kind": plan.kind, "size": plan.size, "milestone": points, "points": points}
                 row |= {"active": count.active, "ends": count.ends, "flops": flops_a_point(model) * points}
-                rows.append(row | {"penalty": 0.01 * abs(np.log2(plan.rate / best[plan.size]))})
+                row |= {name: getattr(plan, name) for name in ("experts", "top_k", "batch", "seed", "rate", "pool")}
+                row["unique"] = min(points, plan.pool or points)
+                rows.append(row | {"penalty": 0.01 * np.log2(plan.rate / best[plan.size]) ** 2})
     frame = pd.DataFrame(rows)
     clean = JOINT.predict(TRUTH, frame) + frame.pop("penalty")
     for loss in ("id_loss_synthetic", "id_loss", "id_loss_real", "ood_loss", "mase"):
@@ -52,6 +55,11 @@ def test_every_table_is_kept_and_what_has_no_rows_is_named(script, folder, monke
     for loss in ("id_loss_synthetic", "ood_loss"):
         for by in ("active", "points"):
             assert ahead[loss, by, "joint"] < ahead[loss, by, "no change"]
+    rates = {(row["loss"], row["what"]): float(row["value"]) for row in read_csv(out / "rates.csv")}
+    assert rates["ood_loss", "active"] < -0.1  # smaller sizes have the higher rates
+    assert abs(rates["ood_loss", "points"]) < 0.1
+    assert {row["rule"] for row in read_csv(out / "rates.csv")} == {"active points"}  # one batch tells no power of it
+    assert all(float(row["R"]) > 100 for row in read_csv(out / "repeats.csv"))  # made as good as new
     assert {row["approach"] for row in read_csv(out / "frontier.csv")} >= {"lower envelope", "IsoFLOP parabolas"}
     datasets = read_csv(out / "datasets.csv")
     assert {row["datasets"] for row in datasets} == {"2"}  # ETTh1 and ETTm1 would be one

@@ -70,5 +70,7 @@ def test_what_tells_no_rule_is_refused():
         fit_rates(rows_of().query("active < 3e4"), "loss")
     with pytest.raises(DataError, match="0 families"):
         fit_rates(rows_of(rates=(1.0, 2.0)), "loss")
+    with pytest.raises(DataError, match="all rows have the same batch"):
+        fit_rates(rows_of(), "loss", ("active", "points", "batch"))
     with pytest.raises(DataError, match="no lowest point"):
         fit_rates(rows_of(narrow=-NARROW), "loss")

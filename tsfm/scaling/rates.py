@@ -69,6 +69,8 @@ def fit_rates(
         raise DataError(
             f"{count} families of runs have {FEWEST} rates; a rule of {len(variables)} variables needs more"
         )
+    if alike := [name for name in variables if kept[name].nunique() < 2]:
+        raise DataError(f"all rows have the same {alike[0]}, which then has no power; leave it out of the variables")
     curves = kept.groupby(list(CURVE)).ngroup().to_numpy(np.int64)
     inputs, losses = opened(kept, variables), np.log(kept[loss].to_numpy(dtype=np.float64))
     whole, error = solved(inputs, losses, curves)
