@@ -1,20 +1,18 @@
 """How fast the whole model trains and forecasts on a device, for `gpu.py`."""
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import tsfm
-from tsfm.models.moe_decoder import PRESETS, MoEDecoder
-from tsfm.nn.lags import default_boundaries
-from tsfm.nn.losses import pinball
-from tsfm.nn.moe import SparseExperts, rebalance
-from tsfm.training.optimizer import NorMuonAdamW
-
-# B windows, N patches, P patch length.
+from tsfm.data.windows import WindowConfig
+from tsfm.models.moe_decoder import PRESETS
+from tsfm.training.config import RunConfig
+from tsfm.training.trainer import Trainer
 
 
 def walks(count: int, length: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -25,40 +23,30 @@ def walks(count: int, length: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def training(device: torch.device, compiled: bool, dry: bool) -> list[dict[str, Any]]:
-    """Tokens a second of the flagship's training step: both passes, optimiser and balance, inputs made before."""
-    batch, patches, steps = (2, 8, 2) if dry else (1024, 64, 10)
-    config = PRESETS["nano" if dry else "tiny"]
-    torch.manual_seed(0)
-    model = MoEDecoder(config).to(device)
-    optimizer = NorMuonAdamW(model.named_parameters(), compiled=compiled)
-    values = torch.from_numpy(walks(batch, patches * config.patch)).float().to(device).unflatten(1, (patches, -1))
-    made = model.inputs(values, torch.ones_like(values, dtype=torch.bool), default_boundaries(patches))
-    target, levels = torch.randn_like(values), torch.tensor(config.quantile_levels, device=device)
-
-    def loss_of(channels: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            quantiles, load, router = model(channels, bias)
-        return pinball(target, quantiles.float(), levels).mean() + 0.01 * router[1], load
-
-    core, seconds = torch.compile(loss_of, dynamic=False) if compiled else loss_of, []
+    """Tokens a second of the flagship's pretraining, and the seconds of a step with and without making its data."""
+    context, tokens, steps = (512, 32, 2) if dry else (2048, 65_536, 10)
+    windows = WindowConfig(contexts=(context,), context_shares=(1.0,), tokens=tokens)
+    config = RunConfig(PRESETS["nano" if dry else "tiny"], windows, device=str(device), compiled=compiled)
+    trainer = Trainer(Path(tempfile.gettempdir()), config)  # nothing is saved
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(steps + 3):
+    making, learning = [], []
+    for step in [*range(steps + 3), windows.chunk_steps]:  # the last has a new chunk of synthetic series to make
         start = time.perf_counter()
-        loss, load = core(made.channels, made.bias)
-        loss.backward()
-        optimizer.step(0.01)
-        for block, tokens in zip(model.blocks, load, strict=True):
-            assert isinstance(block.experts, SparseExperts)
-            rebalance(block.experts, tokens, 0.01)
-        last = float(loss.detach())  # waits for the device
-        seconds.append(time.perf_counter() - start)
+        prepared = trainer.prepare(step)
+        float(prepared[0].sum())  # waits for the device
+        between = time.perf_counter()
+        last = trainer.train_step(prepared)
+        making.append(between - start)
+        learning.append(time.perf_counter() - between)
     if not np.isfinite(last):
         raise ValueError(f"the loss is {last}")
-    middle = float(np.median(seconds[3:]))
+    middle, cut = float(np.median(learning[3:])), float(np.median(making[3:-1]))
+    made = cut + max(0.0, making[-1] - cut) / windows.chunk_steps
     memory = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else ""
-    about = {"tokens": batch * patches, "compiled": compiled, "first_seconds": seconds[0], "last_loss": last}
-    return [{**about, "step_seconds": middle, "tokens_per_second": batch * patches / middle, "peak_mb": memory}]
+    about = {"tokens": tokens, "compiled": compiled, "first_seconds": learning[0], "last_loss": last}
+    speed = {"step_seconds": middle, "data_seconds": made, "tokens_per_second": tokens / (middle + made)}
+    return [{**about, **speed, "peak_mb": memory}]
 
 
 def forecasts(device: torch.device, dry: bool) -> list[dict[str, Any]]:
