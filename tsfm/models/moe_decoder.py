@@ -56,7 +56,9 @@ class MoEDecoderConfig:
 PRESETS = {
     "tiny": MoEDecoderConfig(),
     "nano": MoEDecoderConfig(width=128, depth=3, shared_width=96, expert_width=48, experts=8),
+    # As many active parameters, without experts: what the sparse ones are held against.
     "tiny-dense": MoEDecoderConfig(shared_width=384, experts=0),
+    "nano-dense": MoEDecoderConfig(width=128, depth=3, shared_width=192, experts=0),
 }
 
 
