@@ -9,7 +9,6 @@ import torch
 from tsfm.errors import DataError, UnknownName
 from tsfm.models.moe_decoder import MoEDecoder
 from tsfm.scaling.corpus import CorpusConfig, make_corpus
-from tsfm.scaling.difficulty import difficulty, kept_windows
 from tsfm.scaling.learner import Learner, hidden_range, seen_by
 from tsfm.scaling.measure import (
     Exam,
@@ -250,49 +249,3 @@ def test_a_group_that_is_not_there_is_named_beside_those_that_are():
     assert study.plans_of() == study.plans
     with pytest.raises(UnknownName, match="no group 'seed' in study 'study'; there are 'rates', 'rates, "):
         study.plans_of(["seed", "pools"])
-
-
-def test_pruning_keeps_the_share_that_is_asked_for(corpus):
-    hard, easy, random = (
-        kept_windows(replace(PLAN, keep=keep, share=0.25, pool=8192), corpus)
-        for keep in ("hardest", "easiest", "random")
-    )
-    assert len(hard) == len(easy) == len(random) == 16
-    measured = difficulty(corpus, "spectral")
-    assert measured[hard].min() >= measured[easy].max()
-    assert max(hard.max(), easy.max(), random.max()) < 64
-    for kept in (hard, easy, random):
-        assert np.isfinite(corpus.rows(kept)).mean(1).min() >= 0.5
-    assert np.isfinite(corpus.rows(np.arange(64))).mean(1).min() < 0.5
-    assert (np.diff(random) > 0).all()
-    with pytest.raises(DataError, match="make it smaller"):
-        kept_windows(replace(PLAN, pool=10**9), corpus)
-    with pytest.raises(DataError, match="make the share smaller"):
-        kept_windows(replace(PLAN, keep="random", share=0.99), corpus)
-    with pytest.raises(DataError, match="no reference model yet"):
-        kept_windows(replace(PLAN, keep="hardest", share=0.5, difficulty="reference"), corpus)
-
-
-def test_a_share_of_one_keeps_all_that_is_observed_well_enough(corpus):
-    kept = kept_windows(replace(PLAN, keep="random", share=1.0), corpus)
-    observed = np.isfinite(corpus.rows(np.arange(CONFIG.windows))).mean(1)
-    assert set(kept) == set(np.flatnonzero(observed >= 0.5))
-
-
-def test_seeds_draw_other_random_windows_and_name_the_same_hard_ones(corpus):
-    random, hard = (
-        [kept_windows(replace(PLAN, keep=keep, share=0.25, seed=seed), corpus).tolist() for seed in (0, 0, 1)]
-        for keep in ("random", "hardest")
-    )
-    assert random[0] == random[1] != random[2]
-    assert hard[0] == hard[1] == hard[2]
-
-
-def test_pruning_leaves_the_share_of_real_windows_as_it_is(corpus):
-    mixed = replace(corpus)
-    vars(mixed)["origin"] = np.where(np.arange(CONFIG.windows) % 4 == 0, 10_000, 0)  # a quarter from a real set
-    assert mixed.is_real.mean() == 0.25
-    for keep in ("hardest", "easiest", "random"):
-        kept = kept_windows(replace(PLAN, keep=keep, share=0.25), mixed)
-        assert mixed.is_real[kept].sum() == 8
-        assert len(kept) == 32

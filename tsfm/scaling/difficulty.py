@@ -97,13 +97,24 @@ def kept_windows(plan: Plan, corpus: Corpus, reference: Reference | None = None)
             f"run {plan.name}: a pool of {plan.pool:,} points, and the corpus has {there:,}; make it smaller"
         )
     if plan.keep == "all":
-        return np.arange(pool)
+        return np.arange(pool) if plan.real is None else mixed(corpus.is_real[:pool], plan.real)
     observed, real = well_observed(corpus)[:pool], corpus.is_real[:pool]
     chosen = [
         kept_of(plan, corpus, np.flatnonzero(observed & (real == one)), (real == one).sum(), reference)
         for one in (False, True)
     ]
     return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def mixed(is_real: NDArray[np.bool_], share: float) -> NDArray[np.int64]:
+    """Numbers of as many windows as have this share of real ones, those of either kind evenly out of all of it."""
+    there = np.flatnonzero(is_real), np.flatnonzero(~is_real)
+    count = min(len(one) / part for one, part in zip(there, (share, 1 - share), strict=True) if part)
+    chosen = [
+        one[np.linspace(0, len(one) - 1, int(count * part)).astype(np.int64)]
+        for one, part in zip(there, (share, 1 - share), strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
 
 
 def kept_of(

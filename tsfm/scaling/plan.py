@@ -53,6 +53,7 @@ class Plan:
     kind        "decoder": causal, every next patch is a target; "encoder": full attention, the hidden tail is
     experts     0: dense
     pool        unique points that are drawn from; 0: the whole corpus
+    real        share of windows that are cut from real series, evenly out of the pool's; None: as many as it has
     keep, share what is kept of the pool: all, or its hardest, easiest or a random share, by the `difficulty` named
     rate        of the peak rates of the trainer, all of them
     warmup      steps of rising rate, if they are of 2,048 tokens at most; fewer of larger ones
@@ -71,6 +72,7 @@ class Plan:
     experts: int = 0
     top_k: int = 0
     pool: int = 0
+    real: float | None = None
     keep: str = "all"
     share: float = 1.0
     difficulty: str = "spectral"
@@ -88,6 +90,7 @@ class Plan:
         parts = [self.kind, self.size]
         parts += [f"e{self.experts}k{self.top_k}"] if self.experts else []
         parts += [f"pool{self.pool / 1e6:g}M"] if self.pool else []
+        parts += [f"real{self.real:g}"] if self.real is not None else []
         parts += [f"{self.keep}{self.share:g}"] if self.keep != "all" else []
         parts += [self.difficulty] if self.keep in ("hardest", "easiest") else []
         parts += [f"rate{self.rate:g}"] if self.rate != 1 else []
@@ -284,6 +287,8 @@ def check(plan: Plan, where: str) -> None:
     for field, known in (("kind", KINDS), ("keep", ("all", *KEPT)), ("difficulty", MEASURES)):
         if getattr(plan, field) not in known:
             raise DataError(f"{where}: {field} = {getattr(plan, field)!r}; it may be {', '.join(known)}")
+    if plan.real is not None and (not 0 <= plan.real <= 1 or plan.keep != "all"):
+        raise DataError(f"{where}: real = {plan.real:g}; give a share of 0 to 1, of a pool of which all is kept")
     if not plan.milestones:
         raise DataError(f"{where}: no milestone of the study lies between `beyond` and `up_to`; widen them")
     if (plan.experts > 0) != (plan.top_k > 0) or plan.top_k > plan.experts:
