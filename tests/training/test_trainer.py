@@ -89,9 +89,12 @@ def test_a_branch_decays_from_the_state_it_left(tmp_path):
     assert (branch.config.steps, branch.config.decay_start) == (10, 6)
     assert branch.run(report=lambda line: None)
     assert read_config(tmp_path / "main").steps == 6
-    start_branch(tmp_path / "main", tmp_path / "later", steps=4, decay=0.25, rate=0.5)
+    start_branch(tmp_path / "main", tmp_path / "later", steps=4, decay=0.25, rate=0.5, real=0.1)
     later = read_config(tmp_path / "later")
     assert (later.steps, later.decay_start, later.matrix_rate) == (10, 9, CONFIG.matrix_rate / 2)
+    assert later.windows == replace(CONFIG.windows, real_share=0.1)
+    with pytest.raises(DataError, match="40 is no share"):
+        CONFIG.with_real(40)
     start_branch(tmp_path / "main", tmp_path / "steady", steps=4, decay=0.0)
     assert read_config(tmp_path / "steady").decay_start is None
     with pytest.raises(DataError, match="--steps 0"):

@@ -32,6 +32,9 @@ def pretrain(
     rate: Annotated[
         float, typer.Option(help="Peak rates of a new run, times the usual; of a branch, its run's.")
     ] = 1.0,
+    real: Annotated[
+        float | None, typer.Option(help="Share of windows cut from real series, of a new run (0.4) or a branch.")
+    ] = None,
     branch: Annotated[str, typer.Option(help="Begin from the state of another run, and take --steps more.")] = "",
     restore: Annotated[Path | None, typer.Option(help="Begin from a backup in the repository.")] = None,
     backup: Annotated[Path | None, typer.Option(help="Afterwards write a backup that a repository can carry.")] = None,
@@ -56,7 +59,7 @@ def pretrain(
     origins = [place, *([home / branch] if branch else []), *([restore] if restore else [])]
     standing = next((one for one in origins if (one / "run.json").exists()), None)
     if standing is None:
-        config = with_tokens(begun(model or MODEL, preset or PRESET), tokens)
+        config = with_tokens(begun(model or MODEL, preset or PRESET), tokens).with_real(real)
     else:
         config = read_config(standing)
         check_asked(standing, config, model, preset, tokens)
@@ -71,7 +74,7 @@ def pretrain(
     config = replace(config, data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
     config = replace(config, decay_share=0.2 if decay is None else decay).with_steps(steps).at_rate(rate)
     if branch:
-        start_branch(home / branch, place, steps, 1.0 if decay is None else decay, rate)
+        start_branch(home / branch, place, steps, 1.0 if decay is None else decay, rate, real)
     if restore is not None:
         restore_run(restore, place, sources, config.device)
     trainer = open_run(place, config)

@@ -64,6 +64,14 @@ class RunConfig:
         peaks = {name: times * getattr(self, name) for name in ("matrix_rate", "other_rate", "router_rate")}
         return replace(self, **peaks)
 
+    def with_real(self, share: float | None) -> "RunConfig":
+        """The same run with this share of windows cut from real series; None leaves it."""
+        if share is None:
+            return self
+        if not 0 <= share <= 1:
+            raise DataError(f"{share:g} is no share of real windows; give one of 0 to 1")
+        return replace(self, windows=replace(self.windows, real_share=share))
+
 
 def tokens_of(config: RunConfig) -> int:
     """Tokens of a step: patches of context, or points for a model that has no patches."""

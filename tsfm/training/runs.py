@@ -62,11 +62,14 @@ def withheld(path: Path) -> tuple[str, ...]:
     return load_card(path.stem).withheld if path.stem in names() else ()
 
 
-def start_branch(source: Path, target: Path, steps: int, decay: float = 1.0, rate: float = 1.0) -> None:
+def start_branch(
+    source: Path, target: Path, steps: int, decay: float = 1.0, rate: float = 1.0, real: float | None = None
+) -> None:
     """Make `target` a run that begins at the state of `source` and takes `steps` more steps; nothing where it exists.
 
     decay  share of these steps over which the rate falls to zero, the last ones
     rate   peak rates of these steps, times those of `source`
+    real   share of windows that are cut from real series, if another than that of `source`
     """
     if (target / "run.json").exists():
         return
@@ -79,7 +82,7 @@ def start_branch(source: Path, target: Path, steps: int, decay: float = 1.0, rat
     shutil.copyfile(state, target / "state.safetensors")
     step = int(load_state(target / "state.safetensors")[1]["step"])
     falls = step + round(steps * (1 - decay)) if decay else None
-    config = replace(read_config(source), steps=step + steps, decay_start=falls).at_rate(rate)
+    config = replace(read_config(source), steps=step + steps, decay_start=falls).at_rate(rate).with_real(real)
     if (source / "log.csv").exists():
         lines = (source / "log.csv").read_text().splitlines(keepends=True)[: step + 1]
         write_text(target / "log.csv", "".join(lines))
