@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tsfm.cli.app import run
-from tsfm.cli.pretrain import begun, run_name, with_tokens
+from tsfm.cli.pretrain import begun, on_device, run_name, with_tokens
 from tsfm.data.windows import WindowConfig
 from tsfm.errors import DataError
 from tsfm.models.moe_decoder import MoEDecoderConfig
@@ -83,3 +83,10 @@ def test_the_tokens_of_a_step_are_those_of_the_run_from_its_beginning():
     for tokens in (64, 2000):
         with pytest.raises(DataError, match=f"--tokens {tokens} are no whole windows of 128 tokens"):
             with_tokens(config, tokens)
+
+
+def test_a_run_stays_on_the_device_that_it_was_begun_on(tmp_path: Path):
+    assert on_device(DECODER, None, tmp_path) == DECODER
+    assert on_device(DECODER, "cpu", tmp_path) == on_device(replace(DECODER, device="cuda"), "cpu", None) == DECODER
+    with pytest.raises(DataError, match="was begun on cuda, not on cpu; move it by --backup and --restore"):
+        on_device(replace(DECODER, device="cuda"), "cpu", tmp_path)

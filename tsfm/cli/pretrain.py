@@ -48,8 +48,6 @@ def pretrain(
     folder: Annotated[Path, typer.Option(help="Where runs live.")] = RUNS,
 ) -> None:
     """Pretrain a forecaster; the same command again goes on where the run stopped."""
-    from tsfm.errors import DataError
-    from tsfm.kernels import choose_device
     from tsfm.training.config import read_config
     from tsfm.training.runs import back_up, open_run, start_branch, write_model
     from tsfm.training.runs import restore as restore_run
@@ -63,13 +61,7 @@ def pretrain(
     else:
         config = read_config(standing)
         check_asked(standing, config, model, preset, tokens)
-    if device is not None:
-        wanted = str(choose_device(device))
-        if standing not in (None, restore) and wanted != config.device:
-            raise DataError(
-                f"{standing} was begun on {config.device}, not on {wanted}; move it by --backup and --restore"
-            )
-        config = replace(config, device=wanted)
+    config = on_device(config, device, None if standing == restore else standing)
     sources = tuple(data.split(","))
     config = replace(config, data=sources, withhold=True, seed=seed, threads=threads, compiled=compiled)
     config = replace(config, decay_share=0.2 if decay is None else decay).with_steps(steps).at_rate(rate)
@@ -102,6 +94,19 @@ def with_tokens(config: "RunConfig", tokens: int | None) -> "RunConfig":
     if tokens < longest or tokens % longest:
         raise DataError(f"--tokens {tokens} are no whole windows of {longest} tokens; give a multiple of {longest}")
     return replace(config, windows=replace(config.windows, tokens=tokens))
+
+
+def on_device(config: "RunConfig", asked: str | None, standing: Path | None) -> "RunConfig":
+    """The settings with the device asked for, None as they are; a run that stands stays where it was begun."""
+    from tsfm.errors import DataError
+    from tsfm.kernels import choose_device
+
+    if asked is None:
+        return config
+    wanted = str(choose_device(asked))
+    if standing is not None and wanted != config.device:
+        raise DataError(f"{standing} was begun on {config.device}, not on {wanted}; move it by --backup and --restore")
+    return replace(config, device=wanted)
 
 
 def check_asked(
