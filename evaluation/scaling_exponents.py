@@ -9,7 +9,7 @@ frontier.csv    exponents of the best size and data in compute, by Hoffmann et a
 ahead.csv       how far off the largest sizes and the most points are, unseen, by the joint law, by a plane in logs
                 without an irreducible loss, and by no change at all
 rates.csv       the best peak rate as a power of size and points, at one batch and with the batch
-repeats.csv     the constant R of repeated points, of pools whose loss has not begun to rise
+repeats.csv     the constant R of repeated points, of checkpoints whose loss did not rise
 datasets.csv    standard error of the joint exponents out of distribution from the choice of data sets (jackknife)
 
 Rows are those of `scaling_study.py run`; no GPU and no data are needed, two minutes of one core are.
@@ -27,20 +27,18 @@ import pandas as pd
 from tsfm.errors import DataError, TsfmError
 from tsfm.evaluation.results import ROOT, origin, write_csv
 from tsfm.scaling.cost import cost_of
-from tsfm.scaling.exponents import exponents, fit_rows
+from tsfm.scaling.exponents import exponents, fit_rows, within_bounds
 from tsfm.scaling.fitting import leave_largest_out
 from tsfm.scaling.frontier import Frontier, envelope, frontier, isoflop
 from tsfm.scaling.jackknife import leave_datasets_out
 from tsfm.scaling.laws import JOINT, PLANE, REPEATED
 from tsfm.scaling.plan import read_study
-from tsfm.scaling.rates import fit_rates
+from tsfm.scaling.rates import REFERENCE, fit_rates
 from tsfm.scaling.results import best_rates, read_rows, read_tasks
 
 FOLDER = ROOT / "evaluation" / "results" / "scaling"
 LOSSES = ("id_loss_synthetic", "id_loss", "id_loss_real", "ood_loss", "mase")
 SETTLED = 37_748_736  # points of the first milestone that small and large sizes have not spent on warming up
-
-SIZES = ("active", "points")
 
 Row = dict[str, Any]
 
@@ -137,8 +135,9 @@ def rate_rows(folder: Path) -> Iterator[Row]:
     tried = [group.name for group in read_study("study").groups if group.name.startswith(("rates", "batches"))]
     rows = read_rows(folder, *tried)
     dense = rows[(rows["kind"] == "decoder") & (rows["experts"] == 0)]
+    at_one = dense[dense["batch"] == REFERENCE["batch"]]
     for loss in LOSSES:
-        for own, variables in ((dense[dense["batch"] == 2048], SIZES), (dense, (*SIZES, "batch"))):
+        for own, variables in ((at_one, ("active", "points")), (dense, ("active", "points", "batch"))):
             try:
                 rule = fit_rates(own, loss, variables)
             except DataError as error:
@@ -154,20 +153,19 @@ def rate_rows(folder: Path) -> Iterator[Row]:
 def repeat_rows(rows: Rows, pools: pd.DataFrame, resamples: int) -> Iterator[Row]:
     """What repeated points are worth, of decoders: those that have read each point once, and pools.
 
-    The law cannot follow a loss that rises again, so a pool is left out from where its synthetic exams rise.
+    The law cannot follow a loss that rises again, so rows are left out whose synthetic exams did.
     """
     if pools.empty:
         return
     rises = pools.sort_values("points").groupby(["size", "pool"])["id_loss_synthetic"].diff() > 0
-    falling = pools[~rises.reindex(pools.index)]
+    every = pd.concat([rows.decoders, pools[~rises.reindex(pools.index)]])
     for since in (SETTLED, 0):
-        every = pd.concat([rows.decoders, falling])
         own = every[every["milestone"] >= since]
         for loss in LOSSES[:-1]:
             found = fit_rows(REPEATED, own, loss, resamples=resamples)
-            (low, high), shape = found.intervals["R"], REPEATED.shapes[-1]
+            low, high = found.intervals["R"]
             row = {"loss": loss, "since": since, "R": found.parameters["R"], "low": low, "high": high}
-            row |= {"level": found.level, "identified": 1.05 * shape.low < low and high < 0.95 * shape.high}
+            row |= {"level": found.level, "identified": within_bounds(found, "R")}
             yield row | {"rows": found.rows, "error": found.error, "resamples": resamples}
 
 

@@ -108,12 +108,9 @@ def kept_windows(plan: Plan, corpus: Corpus, reference: Reference | None = None)
 
 def mixed(is_real: NDArray[np.bool_], share: float) -> NDArray[np.int64]:
     """Numbers of as many windows as have this share of real ones, those of either kind evenly out of all of it."""
-    there = np.flatnonzero(is_real), np.flatnonzero(~is_real)
-    count = min(len(one) / part for one, part in zip(there, (share, 1 - share), strict=True) if part)
-    chosen = [
-        one[np.linspace(0, len(one) - 1, int(count * part)).astype(np.int64)]
-        for one, part in zip(there, (share, 1 - share), strict=True)
-    ]
+    kinds = (np.flatnonzero(is_real), share), (np.flatnonzero(~is_real), 1 - share)
+    count = min(len(there) / part for there, part in kinds if part)
+    chosen = [there[np.linspace(0, len(there) - 1, int(count * part)).astype(np.int64)] for there, part in kinds]
     return np.sort(np.concatenate(chosen))
 
 

@@ -52,11 +52,17 @@ class Exponent(NamedTuple):
     error: float
 
 
+def within_bounds(found: Fit, name: str) -> bool:
+    """Whether the interval of a shape stays clear of the bounds between which it was sought."""
+    low, high = found.intervals[name]
+    bounds = next(shape for shape in found.law.shapes if shape.name == name)
+    return low > 1.05 * bounds.low and high < 0.95 * bounds.high
+
+
 def told(found: Fit, variable: str, form: str, at: str = "", name: str = "a") -> Exponent:
     """What a fit says of one exponent."""
     low, high = found.intervals[name]
-    bounds = next(shape for shape in found.law.shapes if shape.name == name)
-    clear = low > 1.05 * bounds.low and high < 0.95 * bounds.high
+    clear = within_bounds(found, name)
     least = (np.nan, np.nan, np.nan)
     if found.law.offset:
         least = (found.parameters["E"], *found.intervals["E"])

@@ -118,7 +118,7 @@ class Plan:
 
     def run_config(self, corpus: CorpusConfig) -> RunConfig:
         """What the trainer is told; its own rates times `rate`, and a trunk that does not decay."""
-        usual = RunConfig(
+        at_usual_rates = RunConfig(
             model=self.model(corpus.context, corpus.patch),
             windows=WindowConfig(corpus.patch, (corpus.context,), (1.0,), self.batch, corpus.real_share),
             seed=self.seed,
@@ -127,7 +127,7 @@ class Plan:
             mask_spans=2,
             compiled=self.compiled,
         )
-        return usual.at_rate(self.rate)
+        return at_usual_rates.at_rate(self.rate)
 
     def steps(self, points: int, patch: int) -> tuple[int, int]:
         """Steps of the trunk before a milestone's decay starts, and of the milestone in all."""

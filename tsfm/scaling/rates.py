@@ -11,8 +11,9 @@ Intervals are of the jackknife over runs of a size (all milestones and rates of 
 once), with Student's quantile of their number: checkpoints of a run are not independent.
 """
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,10 +49,13 @@ class RateRule(NamedTuple):
     rows: int
     error: float
 
-    def best(self, **at: float) -> float:
-        """The best rate at values of the variables, such as active=1e6, points=1e9; the reference's where not given."""
+    def best(self, **at: Any) -> Any:
+        """The best rate at values of the variables, such as active=1e6, points=1e9; the reference's where not given.
+
+        Values are numbers or arrays of one shape, and so is the rate.
+        """
         powers = ((at.get(name, REFERENCE[name]) / REFERENCE[name]) ** power for name, power in self.exponents.items())
-        return self.centre * float(np.prod(list(powers)))
+        return self.centre * math.prod(powers)
 
 
 def fit_rates(
@@ -90,9 +94,7 @@ def fit_rates(
 
 def beside_best(rule: RateRule, rows: pd.DataFrame, loss: str) -> pd.DataFrame:
     """The rows with their rate over the best one, `beside`, and their loss over that of their curve there, `above`."""
-    at = {name: rows[name].to_numpy(dtype=np.float64) / REFERENCE[name] for name in rule.exponents}
-    best = rule.centre * np.prod([at[name] ** power for name, power in rule.exponents.items()], axis=0)
-    away = np.log(rows["rate"].to_numpy(dtype=np.float64) / best)
+    away = np.log(rows["rate"] / rule.best(**{name: rows[name] for name in rule.exponents}))
     least = np.log(rows[loss]) - 0.01 * (away / np.log(rule.width)) ** 2
     floor = least.groupby([rows[name] for name in CURVE]).transform("mean")
     return rows.assign(beside=np.exp(away), above=np.exp(np.log(rows[loss]) - floor))
