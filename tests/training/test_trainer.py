@@ -94,7 +94,8 @@ def test_a_branch_decays_from_the_state_it_left(tmp_path):
     assert (later.steps, later.decay_start, later.matrix_rate) == (10, 9, CONFIG.matrix_rate / 2)
     assert later.windows == replace(CONFIG.windows, real_share=0.1)
     with pytest.raises(DataError, match="40 is no share"):
-        CONFIG.with_real(40)
+        start_branch(tmp_path / "main", tmp_path / "refused", steps=4, real=40)
+    assert not (tmp_path / "refused").exists()  # else its state would be taken for a run's of its own
     start_branch(tmp_path / "main", tmp_path / "steady", steps=4, decay=0.0)
     assert read_config(tmp_path / "steady").decay_start is None
     with pytest.raises(DataError, match="--steps 0"):

@@ -78,11 +78,12 @@ def start_branch(
     state = source / "state.safetensors"
     if not state.exists():
         raise DataError(f"{source} has no state.safetensors; branch off a run that has saved one")
+    config = read_config(source).at_rate(rate).with_real(real)  # complains before anything is written
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(state, target / "state.safetensors")
     step = int(load_state(target / "state.safetensors")[1]["step"])
     falls = step + round(steps * (1 - decay)) if decay else None
-    config = replace(read_config(source), steps=step + steps, decay_start=falls).at_rate(rate).with_real(real)
+    config = replace(config, steps=step + steps, decay_start=falls)
     if (source / "log.csv").exists():
         lines = (source / "log.csv").read_text().splitlines(keepends=True)[: step + 1]
         write_text(target / "log.csv", "".join(lines))
