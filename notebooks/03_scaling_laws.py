@@ -145,6 +145,6 @@ figure
 #   some 150 thousand parameters for $10^{13}$ FLOP, five minutes of one core here; half a million for $10^{14}$.
 # - **Extrapolate with $E$, and not far.** The joint law was off by 0.9 to 1.4 % for unseen sizes and points, a
 #   straight line by 0.7 to 3.9 %: its exponent is that of where one looks.
-# - **Limits.** One mix, one architecture, one seed a cell; sizes up to 4 million; $E$ is the end of *this* mix and
+# - **Limits.** One mix, one architecture, one seed a cell; sizes up to 1.8 million; $E$ is the end of *this* mix and
 #   network, not of forecasting. Rates were chosen for sizes and not for milestones: the last line of the exponents
 #   says what that does.
